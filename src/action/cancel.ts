@@ -1,0 +1,18 @@
+import * as core from "@actions/core";
+import { CancelledError } from "../domain/errors.ts";
+
+/**
+ * A signal that aborts when the run is cancelled. The runner sends SIGINT, SIGTERM 7.5 seconds later, and kills 2.5
+ * seconds after that (GitHub: workflow cancellation reference); Ctrl-C in a terminal is SIGINT too.
+ */
+export function cancelSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) return;
+      core.info(`Received ${name}: stopping`);
+      controller.abort(new CancelledError("The run was cancelled"));
+    });
+  }
+  return controller.signal;
+}

@@ -1,0 +1,95 @@
+import * as core from "@actions/core";
+import { createAwsClients } from "../aws/clients.ts";
+import { createOctokit } from "../github/client.ts";
+import { createRepository } from "../github/repository.ts";
+import { lockRef, releaseLock } from "../release/lock.ts";
+import { watchRefresh } from "../rollout/refresh.ts";
+import { progressLine } from "../rollout/rollout.ts";
+import { verdictOf } from "../rollout/verdict.ts";
+import { readRunner, type Runner } from "./runner.ts";
+import type { State } from "./state.ts";
+import { userAgent } from "./user-agent.ts";
+import { wallClock } from "./wall-clock.ts";
+
+/** A cancelled job's later steps have five minutes, less what the runner keeps for itself; milliseconds. */
+const PATIENCE = 4 * 60_000;
+
+/** Waits for Packer and for the rollback, as long as there is time, then lets the locks go. Each part on its own. */
+export async function finish(state: State): Promise<void> {
+  const runner = readRunner(process.env);
+  const deadline = Date.now() + PATIENCE;
+  await Promise.all([
+    attempt("wait for Packer", () => waitForPacker(state, deadline)),
+    attempt("wait for the instance refresh", () => waitForRefresh(state, runner, deadline)),
+  ]);
+  await attempt("release the lock", () => releaseLocks(state, runner));
+}
+
+async function attempt(what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    core.warning(`Could not ${what}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Packer cleans up after itself when it is asked to stop; it was, or is now. */
+async function waitForPacker({ packerPid }: State, deadline: number): Promise<void> {
+  if (packerPid === undefined || !isAlive(packerPid)) return;
+  core.info("Waiting for Packer to remove its temporary resources");
+  process.kill(packerPid, "SIGTERM");
+  while (isAlive(packerPid)) {
+    if (Date.now() > deadline) {
+      core.warning(
+        `Packer (process ${packerPid}) is still cleaning up; what it leaves carries its name, "packer_…"`,
+      );
+      return;
+    }
+    await wallClock.sleep(500);
+  }
+  core.info("Packer has ended");
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function waitForRefresh({ refresh }: State, runner: Runner, deadline: number): Promise<void> {
+  if (refresh === undefined) return;
+  const clients = createAwsClients({ userAgent: userAgent(runner.run) });
+  const look = await watchRefresh(clients, {
+    target: refresh,
+    id: refresh.id,
+    polling: { interval: undefined },
+    clock: wallClock,
+    signal: new AbortController().signal,
+    onLook: (found, changed) => {
+      if (changed) core.info(`${refresh.region}/${refresh.autoScalingGroup}: ${progressLine(found)}`);
+      const verdict = verdictOf(found);
+      // A refresh that nobody rolls back (`on-cancel: leave`, or killed before it could be asked) is not waited for.
+      return verdict.kind !== "pending" || !verdict.rollingBack || Date.now() > deadline;
+    },
+  });
+  const verdict = verdictOf(look);
+  if (verdict.kind === "pending") {
+    core.warning(
+      `${refresh.region}/${refresh.autoScalingGroup}: the instance refresh ${refresh.id} goes on in AWS: ${progressLine(look)}`,
+    );
+  }
+}
+
+async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
+  if (locks.length === 0) return;
+  const token = runner.inputs["token"] ?? "";
+  const octokit = createOctokit({ token, apiUrl: runner.apiUrl, userAgent: "kiln-post" });
+  const repository = createRepository(octokit, runner.run.repository);
+  for (const lock of locks) {
+    const released = await releaseLock(repository, lock);
+    if (released) core.info(`Released the lock ${lock.ref.replace(lockRef(""), "of ")}`);
+  }
+}

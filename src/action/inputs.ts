@@ -1,0 +1,192 @@
+import { closest } from "fastest-levenshtein";
+import { type Strategy, STRATEGIES } from "../domain/application.ts";
+import { parseDuration } from "../domain/duration.ts";
+import { InvalidInputError, type Problem } from "../domain/errors.ts";
+
+/** The commands of this version. */
+export const COMMANDS = ["deploy", "bake"] as const;
+export type Command = (typeof COMMANDS)[number];
+const LATER_COMMANDS: ReadonlySet<string> = new Set(["promote", "rollback", "status", "prune"]);
+
+const REBAKE = ["auto", "always", "never"] as const;
+const ON_CANCEL = ["rollback", "leave"] as const;
+
+/** The names of all inputs, as in action.yml; a test holds the two together. */
+export const INPUT_NAMES = [
+  "command",
+  "environment",
+  "config",
+  "version",
+  "vars",
+  "secret-vars",
+  "rebake",
+  "dry-run",
+  "on-cancel",
+  "timeout",
+  "poll-interval",
+  "token",
+  "application",
+  "template",
+  "region",
+  "auto-scaling-group",
+  "strategy",
+] as const;
+export type InputName = (typeof INPUT_NAMES)[number];
+
+/** One environment that the step itself describes, instead of a config file. */
+export interface InlineEnvironment {
+  readonly application: string | undefined;
+  readonly template: string;
+  readonly region: string;
+  readonly autoScalingGroup: string;
+  readonly strategy: Strategy | undefined;
+}
+
+/** The inputs, checked: every value is one that the command can work with. */
+export interface Inputs {
+  readonly command: Command;
+  readonly environment: string | undefined;
+  readonly config: string;
+  readonly version: string | undefined;
+  readonly vars: Readonly<Record<string, string>>;
+  readonly secretVars: Readonly<Record<string, string>>;
+  readonly rebake: (typeof REBAKE)[number];
+  readonly dryRun: boolean;
+  readonly onCancel: (typeof ON_CANCEL)[number];
+  /** Milliseconds. */
+  readonly timeout: number;
+  /** Milliseconds. */
+  readonly pollInterval: number | undefined;
+  readonly token: string;
+  /** Undefined where a config file describes the environments. */
+  readonly inline: InlineEnvironment | undefined;
+}
+
+/** Two hours: longer than AWS takes to give a stuck refresh up, shorter than a job may last. */
+const DEFAULT_TIMEOUT = "2h";
+export const DEFAULT_CONFIG = ".github/kiln.yml";
+const INLINE_NAMES = ["template", "region", "auto-scaling-group"] as const;
+
+/**
+ * Checks all inputs at once.
+ * @param given every input that the step set, by name; absent and empty mean the same
+ * @param configExists whether there is a file at a path of the repository
+ * @throws InvalidInputError with every problem
+ */
+export function parseInputs(
+  given: Readonly<Record<string, string>>,
+  configExists: (path: string) => boolean,
+): Inputs {
+  const problems: Problem[] = [];
+  const report = (name: string, message: string): void => {
+    problems.push({ where: `input ${name}`, message });
+  };
+  const text = (name: InputName): string | undefined => given[name]?.trim() || undefined;
+  reportUnknown(given, report);
+
+  const command = text("command") ?? "deploy";
+  if (LATER_COMMANDS.has(command)) report("command", `"${command}" is not available in this version of Kiln`);
+  const config = text("config") ?? DEFAULT_CONFIG;
+  const inputs = {
+    command: oneOf("command", LATER_COMMANDS.has(command) ? "deploy" : command, COMMANDS, report),
+    environment: text("environment"),
+    config,
+    version: text("version"),
+    vars: variables("vars", given["vars"] ?? "", report),
+    secretVars: variables("secret-vars", given["secret-vars"] ?? "", report),
+    rebake: oneOf("rebake", text("rebake") ?? "auto", REBAKE, report),
+    dryRun: boolean("dry-run", text("dry-run") ?? "false", report),
+    onCancel: oneOf("on-cancel", text("on-cancel") ?? "rollback", ON_CANCEL, report),
+    timeout: duration("timeout", text("timeout") ?? DEFAULT_TIMEOUT, report) ?? 0,
+    pollInterval: duration("poll-interval", text("poll-interval"), report),
+    token: text("token") ?? "",
+    inline: inlineEnvironment(text, config, configExists, report),
+  };
+  if (inputs.token === "")
+    report("token", "is empty; leave it out for the job's own token, ${{ github.token }}");
+  const both = Object.keys(inputs.vars).filter((name) => Object.hasOwn(inputs.secretVars, name));
+  for (const name of both) report("secret-vars", `"${name}" is in vars too`);
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  return inputs;
+}
+
+type Report = (name: string, message: string) => void;
+
+function reportUnknown(given: Readonly<Record<string, string>>, report: Report): void {
+  for (const name of Object.keys(given)) {
+    if ((INPUT_NAMES as readonly string[]).includes(name)) continue;
+    report(name, `there is no such input; did you mean "${closest(name, INPUT_NAMES)}"?`);
+  }
+}
+
+function oneOf<T extends string>(
+  name: string,
+  value: string,
+  allowed: readonly [T, ...T[]],
+  report: Report,
+): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) report(name, `"${value}" is not one of ${allowed.join(", ")}`);
+  return found ?? allowed[0];
+}
+
+function boolean(name: string, value: string, report: Report): boolean {
+  if (value !== "true" && value !== "false") report(name, `"${value}" is neither true nor false`);
+  return value === "true";
+}
+
+function duration(name: string, value: string | undefined, report: Report): number | undefined {
+  if (value === undefined) return undefined;
+  const parsed = parseDuration(value);
+  if (parsed === undefined || parsed <= 0)
+    report(name, `"${value}" is not a duration such as 10s, 60m or 2h`);
+  return parsed;
+}
+
+/** `NAME=value` a line; empty lines are fine. The value of a secret is never repeated. */
+function variables(name: "vars" | "secret-vars", text: string, report: Report): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === "") continue;
+    const match = /^\s*([A-Za-z_][A-Za-z0-9_-]*)=(.*)$/.exec(line);
+    const [, key, value] = match ?? [];
+    if (key === undefined || value === undefined) {
+      report(name, `line ${index + 1} is not NAME=value${name === "vars" ? `: "${line.trim()}"` : ""}`);
+    } else if (Object.hasOwn(found, key)) report(name, `"${key}" is set twice`);
+    else found[key] = value;
+  }
+  return found;
+}
+
+function inlineEnvironment(
+  text: (name: InputName) => string | undefined,
+  config: string,
+  configExists: (path: string) => boolean,
+  report: Report,
+): InlineEnvironment | undefined {
+  const names = [...INLINE_NAMES, "application", "strategy"] as const;
+  const set = names.filter((name) => text(name) !== undefined);
+  if (configExists(config)) {
+    for (const name of set) report(name, `is for use without a config file, and there is one: ${config}`);
+    return undefined;
+  }
+  if (set.length === 0) {
+    report(
+      "config",
+      `there is no file ${config} in the repository; write one, or describe one environment in the step with environment, ${INLINE_NAMES.join(", ")}`,
+    );
+    return undefined;
+  }
+  for (const name of ["environment", ...INLINE_NAMES] as const) {
+    if (text(name) === undefined)
+      report(name, "is missing: without a config file the step describes the environment");
+  }
+  const strategy = text("strategy");
+  return {
+    application: text("application"),
+    template: text("template") ?? "",
+    region: text("region") ?? "",
+    autoScalingGroup: text("auto-scaling-group") ?? "",
+    strategy: strategy === undefined ? undefined : oneOf("strategy", strategy, STRATEGIES, report),
+  };
+}

@@ -1,0 +1,94 @@
+import * as core from "@actions/core";
+import type { Facts } from "../commands/ports.ts";
+import type { EnvironmentResult, Outcome, Result } from "../domain/result.ts";
+
+/** The outputs that a result means, by name, as in action.yml. */
+export function outputsOf(result: Result): Readonly<Record<string, string>> {
+  const reached = result.environments.at(-1);
+  const { image } = result;
+  const firstRegion = reached?.targets?.[0]?.region;
+  const imageId = image?.ids?.[firstRegion ?? ""] ?? Object.values(image?.ids ?? {})[0];
+  const refreshes = result.environments.flatMap((environment) =>
+    (environment.targets ?? []).flatMap(({ region, autoScalingGroup, instanceRefresh }) =>
+      instanceRefresh === undefined
+        ? []
+        : [
+            {
+              environment: environment.environment,
+              region,
+              "auto-scaling-group": autoScalingGroup,
+              id: instanceRefresh,
+            },
+          ],
+    ),
+  );
+  const outputs: Record<string, string | undefined> = {
+    outcome: result.outcome,
+    environment: reached?.environment,
+    release: reached?.release,
+    "release-number": reached?.releaseNumber?.toString(),
+    "previous-release": reached?.previousRelease,
+    commit: result.commit,
+    version: result.version,
+    "image-id": imageId,
+    images: image?.ids && JSON.stringify(image.ids),
+    "image-name": image?.name,
+    "image-digest": image?.digest,
+    baked: image?.baked?.toString(),
+    "instance-refreshes": refreshes.length > 0 ? JSON.stringify(refreshes) : undefined,
+    result: JSON.stringify(result),
+  };
+  return Object.fromEntries(
+    Object.entries(outputs).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}
+
+/** The facts of a run: every change is set as outputs at once, so that they are there also when a later step fails. */
+export class PublishedFacts implements Facts {
+  #result: Result;
+  readonly #set = new Map<string, string>();
+
+  constructor(command: string) {
+    this.#result = { command, outcome: "failed", environments: [] };
+    this.#write();
+  }
+
+  get result(): Result {
+    return this.#result;
+  }
+
+  publish(facts: Partial<Omit<Result, "environments">>): void {
+    const image = facts.image === undefined ? {} : { image: { ...this.#result.image, ...facts.image } };
+    this.#result = { ...this.#result, ...facts, ...image };
+    this.#write();
+  }
+
+  publishEnvironment(environment: string, facts: Partial<Omit<EnvironmentResult, "environment">>): void {
+    const { environments } = this.#result;
+    const known = environments.find((entry) => entry.environment === environment);
+    const entry: EnvironmentResult = { outcome: "failed", ...known, ...facts, environment };
+    this.#result = {
+      ...this.#result,
+      environments:
+        known === undefined
+          ? [...environments, entry]
+          : environments.map((other) => (other === known ? entry : other)),
+    };
+    this.#write();
+  }
+
+  #write(): void {
+    for (const [name, value] of Object.entries(outputsOf(this.#result))) {
+      if (this.#set.get(name) === value) continue;
+      this.#set.set(name, value);
+      core.setOutput(name, value);
+    }
+  }
+}
+
+/** A run's outcome from its environments': the worst that happened, else whether anything was done. */
+export function overallOutcome(result: Result): Outcome {
+  const outcomes = new Set(result.environments.map((environment) => environment.outcome));
+  const order: readonly Outcome[] = ["failed", "rolled-back", "succeeded", "planned", "unchanged"];
+  return order.find((outcome) => outcomes.has(outcome)) ?? result.outcome;
+}

@@ -1,0 +1,55 @@
+import * as core from "@actions/core";
+import type { Unfinished } from "../commands/ports.ts";
+import type { Lock } from "../release/lock.ts";
+
+/** What the post step may have to finish: saved by the main step the moment it is a fact. */
+export interface State {
+  /** True once the main step has finished all of it itself. */
+  readonly finished: boolean;
+  readonly locks: readonly Lock[];
+  readonly packerPid: number | undefined;
+  readonly refresh:
+    { readonly region: string; readonly autoScalingGroup: string; readonly id: string } | undefined;
+}
+
+const NAME = "kiln";
+const NOTHING: State = { finished: true, locks: [], packerPid: undefined, refresh: undefined };
+
+export class SavedState implements Unfinished {
+  #state: State = { ...NOTHING, finished: false };
+
+  constructor() {
+    this.#save();
+  }
+
+  locked(lock: Lock): void {
+    this.#state = { ...this.#state, locks: [...this.#state.locks, lock] };
+    this.#save();
+  }
+
+  packerStarted(pid: number): void {
+    this.#state = { ...this.#state, packerPid: pid };
+    this.#save();
+  }
+
+  refreshStarted(refresh: NonNullable<State["refresh"]>): void {
+    this.#state = { ...this.#state, refresh };
+    this.#save();
+  }
+
+  /** Nothing is left for the post step. */
+  finish(): void {
+    this.#state = NOTHING;
+    this.#save();
+  }
+
+  #save(): void {
+    core.saveState(NAME, JSON.stringify(this.#state));
+  }
+}
+
+/** What the main step left; nothing where it never ran. */
+export function loadState(): State {
+  const text = core.getState(NAME);
+  return text === "" ? NOTHING : (JSON.parse(text) as State);
+}

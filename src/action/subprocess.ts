@@ -1,0 +1,100 @@
+import { spawn } from "node:child_process";
+import { open, type FileHandle } from "node:fs/promises";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { StringDecoder } from "node:string_decoder";
+import { setTimeout as after } from "node:timers/promises";
+import { getExecOutput } from "@actions/exec";
+import type { DetachedProgram, Subprocess, SubprocessOptions } from "../domain/ports.ts";
+
+/** How often the output of a detached program is read, milliseconds. */
+const FOLLOW_INTERVAL = 200;
+
+/** Programs as the runner's machine has them. */
+export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string): Subprocess {
+  const environment = (options: SubprocessOptions): Record<string, string> => ({
+    ...(env as Record<string, string>),
+    ...options.env,
+  });
+  return {
+    async run(command, args, options) {
+      const { exitCode, stdout, stderr } = await getExecOutput(command, [...args], {
+        cwd: options.cwd,
+        env: environment(options),
+        silent: true,
+        ignoreReturnCode: true,
+        ...(options.input === undefined ? {} : { input: Buffer.from(options.input) }),
+      });
+      return { code: exitCode, stdout, stderr };
+    },
+    start: (command, args, options) =>
+      startDetached(command, args, options, environment(options), temporaryFolder),
+  };
+}
+
+/**
+ * Starts a program in a process group of its own, with its output in a file: when this process is killed, a pipe would
+ * break and the program would die without cleaning up (@actions/exec, which only has pipes, is for short calls).
+ */
+async function startDetached(
+  command: string,
+  args: readonly string[],
+  options: SubprocessOptions & { readonly onLine: (line: string) => void },
+  env: Record<string, string>,
+  temporaryFolder: string,
+): Promise<DetachedProgram> {
+  const path = join(temporaryFolder, `kiln-${command}-${process.pid}-${Date.now()}.log`);
+  const output = await open(path, "a+", 0o600);
+  const child = spawn(command, [...args], {
+    cwd: options.cwd,
+    env,
+    detached: true,
+    stdio: ["ignore", output.fd, output.fd],
+  });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
+  });
+  const exit = follow(output, ended, options.onLine).finally(async () => {
+    await output.close();
+  });
+  return {
+    pid: child.pid ?? 0,
+    exit,
+    stop() {
+      child.kill("SIGTERM");
+    },
+  };
+}
+
+/** Hands on each line that is added to a file until the program has ended, and what is left then. */
+async function follow(
+  output: FileHandle,
+  ended: Promise<number>,
+  onLine: (line: string) => void,
+): Promise<number> {
+  const decoder = new StringDecoder("utf8");
+  const buffer = Buffer.alloc(65_536);
+  let position = 0;
+  let rest = "";
+  const readAll = async (): Promise<void> => {
+    for (;;) {
+      const { bytesRead } = await output.read(buffer, 0, buffer.length, position);
+      if (bytesRead === 0) return;
+      position += bytesRead;
+      const lines = (rest + decoder.write(buffer.subarray(0, bytesRead))).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) onLine(line.replace(/\r$/, ""));
+    }
+  };
+  const running = Symbol("running");
+  let code: number | typeof running = running;
+  while (code === running) {
+    code = await Promise.race([ended, after(FOLLOW_INTERVAL, running)]);
+    await readAll();
+  }
+  if (rest !== "") onLine(rest);
+  return code;
+}

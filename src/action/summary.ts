@@ -1,0 +1,139 @@
+import { markdownTable } from "markdown-table";
+import type { EnvironmentResult, Outcome, Result } from "../domain/result.ts";
+
+/** Where a summary's links lead. */
+export interface SummaryLinks {
+  readonly serverUrl: string;
+  readonly repository: string;
+}
+
+/** The largest summary that the runner keeps is 1 MiB; over it the whole of it is dropped. */
+const MAX_BYTES = 1_000_000;
+
+/** The job summary as Markdown; a pure function of the result. */
+export function renderSummary(result: Result, links: SummaryLinks): string {
+  const parts = [
+    `## ${HEADINGS[result.outcome]}`,
+    ...(result.error === undefined ? [] : [renderError(result.error)]),
+    ...(result.environments.length > 0 ? [environmentsTable(result, links)] : []),
+    ...(result.image === undefined ? [] : [imageTable(result, links)]),
+    ...result.environments.flatMap((environment) => environmentDetails(environment)),
+  ];
+  const text = `${parts.join("\n\n")}\n`;
+  if (Buffer.byteLength(text) <= MAX_BYTES) return text;
+  return `${Buffer.from(text).subarray(0, MAX_BYTES).toString("utf8")}\n\n(cut: the summary was longer than the runner keeps)\n`;
+}
+
+const HEADINGS: Readonly<Record<Outcome, string>> = {
+  succeeded: "✅ Released",
+  unchanged: "✅ Nothing to do",
+  skipped: "⏭️ Skipped",
+  planned: "📋 Plan (dry run)",
+  "rolled-back": "↩️ Rolled back",
+  failed: "❌ Failed",
+};
+
+const IN_A_ROW: Readonly<Record<Outcome, string>> = {
+  succeeded: "✅ released",
+  unchanged: "✅ unchanged",
+  skipped: "⏭️ skipped",
+  planned: "📋 planned",
+  "rolled-back": "↩️ rolled back",
+  failed: "❌ failed",
+};
+
+function renderError(error: NonNullable<Result["error"]>): string {
+  const lines = [
+    error.message,
+    ...(error.state === undefined ? [] : [error.state]),
+    ...(error.next === undefined ? [] : [`Next: ${error.next}`]),
+  ];
+  return fence(lines.join("\n\n"));
+}
+
+/** A code block whose fence nothing in the text can close. */
+function fence(text: string): string {
+  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
+  const ticks = "`".repeat(longest + 1);
+  return `${ticks}text\n${text.trimEnd()}\n${ticks}`;
+}
+
+/** Text of a cell: nothing in it is read as Markdown's own. */
+function cell(text: string): string {
+  return text.replace(/[\\`*_{}[\]<>|]/g, (character) => `\\${character}`).replace(/\s+/g, " ");
+}
+
+const code = (text: string): string =>
+  text.includes("`") ? cell(text) : `\`${text.replaceAll("|", "\\|")}\``;
+
+function environmentsTable(result: Result, links: SummaryLinks): string {
+  const rows = result.environments.map((environment) => {
+    const target = environment.targets?.[0];
+    return [
+      cell(environment.environment),
+      IN_A_ROW[environment.outcome],
+      environment.release === undefined ? "" : releaseLink(environment.release, links),
+      environment.previousRelease === undefined ? "" : releaseLink(environment.previousRelease, links),
+      target === undefined ? "" : code(`${target.region}/${target.autoScalingGroup}`),
+      target?.verified === undefined ? "" : `${target.verified} verified`,
+      target?.seconds === undefined ? "" : `${target.seconds} s`,
+    ];
+  });
+  return markdownTable([
+    ["Environment", "Outcome", "Release", "Before", "Target", "Instances", "Refresh"],
+    ...rows,
+  ]);
+}
+
+function releaseLink(tag: string, { serverUrl, repository }: SummaryLinks): string {
+  return `[${cell(tag)}](${serverUrl}/${repository}/tree/${encodeURI(tag)})`;
+}
+
+function imageTable(result: Result, { serverUrl, repository }: SummaryLinks): string {
+  const { image } = result;
+  if (image === undefined) return "";
+  const commitLink = (commit: string): string =>
+    `[${code(commit.slice(0, 12))}](${serverUrl}/${repository}/commit/${commit})`;
+  const rows: string[][] = [];
+  const row = (name: string, value: string | undefined): void => {
+    if (value !== undefined) rows.push([name, value]);
+  };
+  row("Application", result.application && cell(result.application));
+  row("Commit", result.commit && commitLink(result.commit));
+  row("Version", result.version && code(result.version));
+  row("Image", image.name && code(image.name));
+  for (const [region, id] of Object.entries(image.ids ?? {})) row(`AMI in ${region}`, code(id));
+  row(
+    "Baked",
+    image.baked === undefined
+      ? undefined
+      : image.baked
+        ? "by this run"
+        : `earlier: ${image.created ?? "?"}${image.commit === undefined ? "" : ` from ${commitLink(image.commit)}`}`,
+  );
+  for (const [region, id] of Object.entries(image.baseImages ?? {})) row(`Base image in ${region}`, code(id));
+  row("Phases", image.phases?.map(({ phase, seconds }) => `${phase} ${seconds} s`).join(", "));
+  row("Digest", code(image.digest));
+  return markdownTable([["Image", ""], ...rows]);
+}
+
+function environmentDetails(environment: EnvironmentResult): string[] {
+  const parts: string[] = [];
+  if (environment.warnings !== undefined && environment.warnings.length > 0) {
+    parts.push(
+      `**Warnings for ${cell(environment.environment)}**\n\n${environment.warnings.map((warning) => `- ${cell(warning)}`).join("\n")}`,
+    );
+  }
+  if (environment.plan !== undefined) {
+    const open = environment.outcome === "planned" ? " open" : "";
+    parts.push(
+      `<details${open}><summary>Plan for ${cell(environment.environment)}</summary>\n\n${environment.plan.map((line) => `- ${cell(line)}`).join("\n")}\n\n</details>`,
+    );
+  }
+  if (environment.unrecorded !== undefined) {
+    parts.push(
+      `**The record that could not be written for ${cell(environment.environment)}** (the next run of the same job writes it)\n\n${fence(environment.unrecorded)}`,
+    );
+  }
+  return parts;
+}

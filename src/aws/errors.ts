@@ -1,0 +1,117 @@
+import { RemoteError } from "../domain/errors.ts";
+
+interface Request {
+  readonly service: string;
+  readonly action: string;
+  readonly region: string;
+}
+
+/**
+ * An error of the SDK as one that the person on call can act on. `code` is the one on the wire (`err.Code` where the
+ * SDK models the error, else its name), as AWS's references list them.
+ */
+export function translate(error: unknown, request: Request): unknown {
+  if (!(error instanceof Error)) return error;
+  const code = "Code" in error && typeof error.Code === "string" ? error.Code : error.name;
+  const where = `${SERVICE_NAMES[request.service] ?? request.service} ${request.action} in ${request.region}`;
+  const requestId = requestIdOf(error);
+  const suffix = requestId === undefined ? "" : ` (request ${requestId})`;
+  const known = explain(code, error, request);
+  return new RemoteError(known?.message ?? `${where} failed: ${code}: ${error.message}${suffix}`, {
+    code,
+    cause: error,
+    state: known === undefined ? undefined : `${where} answered ${code}: ${error.message}${suffix}`,
+    next: known?.next,
+  });
+}
+
+/** The names that people know the services by, and that IAM's actions begin with. */
+const SERVICE_NAMES: Readonly<Record<string, string>> = {
+  EC2: "EC2",
+  AutoScaling: "Auto Scaling",
+  STS: "STS",
+};
+
+function explain(
+  code: string,
+  error: Error,
+  request: Request,
+): { message: string; next: string } | undefined {
+  if (CREDENTIALS_MISSING.has(code)) {
+    return {
+      message: "There are no AWS credentials",
+      next: "Add a step with aws-actions/configure-aws-credentials (OIDC role, `permissions: id-token: write`) before this one.",
+    };
+  }
+  if (CREDENTIALS_EXPIRED.has(code)) {
+    return {
+      message: "The AWS credentials have expired",
+      next: "Run the job again, with a longer `role-duration-seconds` if it takes that long; a rollout that was started goes on in AWS, and the next run of the same job takes it up.",
+    };
+  }
+  if (CREDENTIALS_REFUSED.has(code)) {
+    return {
+      message: `AWS does not accept the credentials in ${request.region}`,
+      next: "Check the access key, its session token, and that the account has the region enabled.",
+    };
+  }
+  if (ACCESS_DENIED.has(code)) {
+    const action = `${request.service.toLowerCase()}:${request.action}`;
+    return {
+      message: `The role may not do ${action} in ${request.region}`,
+      next: `Allow ${action} in the role's policy. AWS says: ${error.message}`,
+    };
+  }
+  return undefined;
+}
+
+const CREDENTIALS_MISSING = new Set(["CredentialsProviderError"]);
+const CREDENTIALS_EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "RequestExpired"]);
+const CREDENTIALS_REFUSED = new Set([
+  "AuthFailure",
+  "InvalidClientTokenId",
+  "UnrecognizedClientException",
+  "SignatureDoesNotMatch",
+]);
+const ACCESS_DENIED = new Set(["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"]);
+
+function requestIdOf(error: Error): string | undefined {
+  const metadata =
+    "$metadata" in error ? (error.$metadata as { readonly requestId?: string } | undefined) : undefined;
+  return metadata?.requestId;
+}
+
+const PASSING_CODES: ReadonlySet<string> = new Set([
+  "Throttling",
+  "ThrottlingException",
+  "RateExceeded",
+  "RequestLimitExceeded",
+  "ResourceContention",
+  "ScalingActivityInProgress",
+  "InternalError",
+  "InternalFailure",
+  "ServiceUnavailable",
+  "Unavailable",
+  "TimeoutError",
+  "ECONNRESET",
+  "ECONNREFUSED",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "Unknown",
+]);
+
+/** True where asking again later may succeed: throttling, server errors, the network. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof RemoteError)) return false;
+  const { cause } = error;
+  const status =
+    cause instanceof Error && "$metadata" in cause
+      ? (cause.$metadata as { readonly httpStatusCode?: number } | undefined)?.httpStatusCode
+      : undefined;
+  const networkCode = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  return (
+    PASSING_CODES.has(error.code) || PASSING_CODES.has(networkCode) || (status !== undefined && status >= 500)
+  );
+}

@@ -1,0 +1,14 @@
+import { findDigest } from "./image.ts";
+import type { Ports } from "./ports.ts";
+import { releaseTo } from "./release.ts";
+import type { DeployRequest } from "./request.ts";
+
+/** `deploy`: find the image of this commit's content or bake it, roll it out to each environment, record each release. */
+export async function deploy(request: DeployRequest, ports: Ports): Promise<void> {
+  const digest = await findDigest(request, ports);
+  for (const environment of request.environments) {
+    await ports.log.group(`Release ${request.application.name} to ${environment.name}`, () =>
+      releaseTo(environment, digest, request, ports),
+    );
+  }
+}

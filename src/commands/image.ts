@@ -1,0 +1,157 @@
+import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
+import { type Digest, imageName, TAG } from "../domain/image.ts";
+import type { ImageResult } from "../domain/result.ts";
+import { type BakeOrder, type BakeReady, prepareBake } from "../image/bake.ts";
+import { type CatalogueImage, findByDigest, findByName } from "../image/catalogue.ts";
+import { chooseByDigest, chooseName, type ImageChoice, type ImageWish } from "../image/choice.ts";
+import { contentFiles, digestOf } from "../image/digest.ts";
+import { makeImage, makeOurs } from "../image/new-image.ts";
+import type { Ports } from "./ports.ts";
+import type { DeployRequest } from "./request.ts";
+
+/** The digest of this commit's content, with the list of what went in for those who debug. */
+export async function findDigest(request: DeployRequest, ports: Ports): Promise<Digest> {
+  const recipe = { ...request.application.image, vars: request.vars };
+  const files = await contentFiles(recipe, {
+    folder: ports.workspace,
+    commit: request.run.commit,
+    subprocess: ports.subprocess,
+  });
+  for (const file of files) ports.log.debug(`content: ${file.mode} ${file.object} ${file.path}`);
+  const digest = digestOf(recipe.template, files, request.vars);
+  ports.log.info(
+    `Content digest ${digest}: ${files.length} files, ${Object.keys(request.vars).length} variables`,
+  );
+  ports.facts.publish({ image: { digest } });
+  return digest;
+}
+
+/** Reads what images there are and decides; the name is looked at only where a bake is to have it. */
+export async function chooseImage(
+  request: DeployRequest,
+  digest: Digest,
+  region: string,
+  ports: Ports,
+): Promise<ImageChoice> {
+  const { application, version, run } = request;
+  const wish: ImageWish = {
+    application: application.name,
+    repository: run.repository,
+    version,
+    digest,
+    rebake: request.rebake,
+    maxAge: application.image.maxAge,
+    now: ports.clock.now(),
+  };
+  const ec2 = await ports.aws.ec2(region);
+  const found = chooseByDigest(await findByDigest(ec2, region, application.name, digest), wish);
+  if (found.image !== undefined) return { kind: "reuse", image: found.image, why: found.why };
+  const [named, identity] = await Promise.all([
+    findByName(ec2, region, imageName(application.name, version, digest)),
+    ports.aws.sts(region).then((sts) => sts.send(new GetCallerIdentityCommand({}))),
+  ]);
+  return chooseName(named, identity.Account ?? "", wish, found.why);
+}
+
+/** Finds Packer and validates the template, before anything is touched. */
+export async function getReady(
+  name: string,
+  region: string,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<BakeReady> {
+  const ready = await prepareBake(orderOf(name, region, digest, request), { ...ports, ...bakeTools(ports) });
+  ports.log.info(`Packer ${ready.packer.version}: the template is valid`);
+  return ready;
+}
+
+/** The image to release: the one that is there, or a new one. Published as soon as it is a fact. */
+export async function obtainImage(
+  choice: ImageChoice,
+  ready: BakeReady | undefined,
+  region: string,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<CatalogueImage> {
+  if (choice.kind === "reuse") {
+    publishImage(choice.image, false, digest, ports);
+    return choice.image;
+  }
+  const ec2 = await ports.aws.ec2(region);
+  if (choice.kind === "adopt") {
+    const image = await makeOurs(ec2, choice.image, tagsOf(digest, request), undefined);
+    publishImage(image, false, digest, ports);
+    return image;
+  }
+  if (ready === undefined) throw new Error("a bake that was not prepared");
+  const order = orderOf(choice.name, region, digest, request);
+  const { image, baked } = await ports.log.group(`Bake ${choice.name}`, () =>
+    makeImage(ports.aws, order, ready, { ...ports, ...bakeTools(ports) }),
+  );
+  const phases = baked.phases.map(({ phase, milliseconds }) => ({
+    phase,
+    seconds: Math.round(milliseconds / 1000),
+  }));
+  ports.log.info(
+    `Baked ${image.id} (${image.name}) in ${region}: ${phases.map(({ phase, seconds }) => `${phase} ${seconds} s`).join(", ")}`,
+  );
+  publishImage(image, true, digest, ports, phases);
+  return image;
+}
+
+function bakeTools(ports: Ports) {
+  return { folder: ports.workspace, onStarted: (pid: number) => ports.unfinished.packerStarted(pid) };
+}
+
+function orderOf(name: string, region: string, digest: Digest, request: DeployRequest): BakeOrder {
+  return {
+    recipe: { ...request.application.image, vars: request.vars },
+    secretVars: request.secretVars,
+    imageName: name,
+    version: request.version,
+    commit: request.run.commit,
+    tags: { ...tagsOf(digest, request), [TAG.name]: name },
+    region,
+  };
+}
+
+/** What is known of an image before it is baked; nothing of it is about an environment. */
+function tagsOf(digest: Digest, request: DeployRequest): Record<string, string> {
+  const { run } = request;
+  return {
+    [TAG.application]: request.application.name,
+    [TAG.commit]: run.commit,
+    ...(run.branch === undefined ? {} : { [TAG.branch]: tagValue(run.branch) }),
+    [TAG.version]: tagValue(request.version),
+    [TAG.digest]: digest,
+    [TAG.repository]: run.repository,
+    [TAG.run]: run.url,
+  };
+}
+
+/** Longest value of a tag (EC2 user guide: tag restrictions). */
+const tagValue = (text: string): string => text.slice(0, 256);
+
+function publishImage(
+  image: CatalogueImage,
+  baked: boolean,
+  digest: Digest,
+  ports: Ports,
+  phases?: NonNullable<ImageResult["phases"]>,
+): void {
+  const commit = image.tags[TAG.commit];
+  ports.facts.publish({
+    image: {
+      digest,
+      name: image.name,
+      ids: { [image.region]: image.id },
+      baked,
+      created: image.created.toISOString(),
+      ...(commit === undefined ? {} : { commit }),
+      ...(image.baseImage === undefined ? {} : { baseImages: { [image.region]: image.baseImage } }),
+      ...(phases === undefined ? {} : { phases }),
+    },
+  });
+}

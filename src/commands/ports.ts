@@ -1,0 +1,56 @@
+import type { AwsClients } from "../aws/clients.ts";
+import type { Clock, Log, Subprocess } from "../domain/ports.ts";
+import type { EnvironmentResult, Result } from "../domain/result.ts";
+import type { Repository } from "../github/repository.ts";
+import type { Lock } from "../release/lock.ts";
+
+/** The collaborators that a command gets, in one object. */
+export interface Ports {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly subprocess: Subprocess;
+  /** Aborts with a CancelledError when the run is cancelled. */
+  readonly signal: AbortSignal;
+  readonly aws: AwsClients;
+  readonly repository: Repository;
+  readonly facts: Facts;
+  readonly unfinished: Unfinished;
+  /** The repository's folder. */
+  readonly workspace: string;
+  /** A private folder that ends with the job. */
+  readonly temporaryFolder: string;
+  readonly token: string;
+}
+
+/** Publishes what is a fact now: outputs are set at once, also when a later step fails. */
+export interface Facts {
+  publish(facts: Partial<Omit<Result, "environments">>): void;
+  publishEnvironment(environment: string, facts: Partial<Omit<EnvironmentResult, "environment">>): void;
+}
+
+/** What the run's post step finishes when this process does not come to it. */
+export interface Unfinished {
+  locked(lock: Lock): void;
+  packerStarted(pid: number): void;
+  refreshStarted(refresh: {
+    readonly region: string;
+    readonly autoScalingGroup: string;
+    readonly id: string;
+  }): void;
+}
+
+/** The workflow run that a command works for. */
+export interface Run {
+  /** `owner/name`. */
+  readonly repository: string;
+  readonly id: string;
+  readonly attempt: string;
+  /** The run's page: the same for all attempts. */
+  readonly url: string;
+  readonly actor: string;
+  readonly commit: string;
+  /** Undefined for a tag or another ref. */
+  readonly branch: string | undefined;
+  readonly event: string;
+  readonly serverUrl: string;
+}

@@ -1,0 +1,205 @@
+import { closest } from "fastest-levenshtein";
+import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import type * as z from "zod";
+import {
+  type Application,
+  DEFAULT_STRATEGY,
+  type Environment,
+  type RolloutSettings,
+} from "../domain/application.ts";
+import { parseDuration } from "../domain/duration.ts";
+import { InvalidInputError, type Problem } from "../domain/errors.ts";
+import { DEFAULT_RECORD_PREFIX } from "../domain/release-tag.ts";
+import { type Config, configSchema, LATER_KEYS } from "./schema.ts";
+
+/**
+ * The application that a config file describes.
+ * @param text the file's content
+ * @param file its path as the user knows it, for messages
+ * @param defaultName the application's name where the file has none
+ * @throws InvalidInputError with every problem, each with its line and column
+ */
+export function loadConfig(text: string, file: string, defaultName: string): Application {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, merge: false });
+  if (document.errors.length > 0) {
+    throw new InvalidInputError(
+      document.errors.map((error) => {
+        const { line, col } = lines.linePos(error.pos[0]);
+        return {
+          where: `${file}:${line}:${col}`,
+          message: error.message.split("\n")[0]?.replace(/ at line \d+.*$/, "") ?? "",
+        };
+      }),
+    );
+  }
+  const result = configSchema.safeParse(document.toJS());
+  if (result.success) return toApplication(result.data, document, defaultName);
+  const problems = result.error.issues.flatMap((issue) => problemsOf(issue, document, file, lines));
+  throw new InvalidInputError(
+    problems.sort((a, b) => a.where.localeCompare(b.where, "en", { numeric: true })),
+  );
+}
+
+/** One schema issue as problems at their places; an unknown key names the nearest known one. */
+function problemsOf(
+  issue: z.core.$ZodIssue,
+  document: Document,
+  file: string,
+  lines: LineCounter,
+): Problem[] {
+  const at = (path: readonly PropertyKey[], ofKey: boolean): string => {
+    const offset = offsetOf(document, path, ofKey);
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  if (issue.code === "unrecognized_keys") {
+    const known = knownKeys(configSchema, issue.path);
+    return issue.keys.map((key) => ({
+      where: at([...issue.path, key], true),
+      message: LATER_KEYS.has(key)
+        ? `"${key}" is not available in this version of Kiln`
+        : `unknown key "${key}"${known.length > 0 ? `; did you mean "${closest(key, known)}"? Known here: ${known.join(", ")}` : ""}`,
+    }));
+  }
+  const name = issue.path.map(String).join(".");
+  const key = issue.code === "invalid_key";
+  const message = key
+    ? issue.issues.map((inner) => inner.message).join("; ")
+    : issue.code === "invalid_union"
+      ? (issue.errors.flat().at(-1)?.message ?? issue.message)
+      : issue.message;
+  const missing = issue.code === "invalid_type" && document.getIn(issue.path) === undefined;
+  return [
+    {
+      where: at(missing ? issue.path.slice(0, -1) : issue.path, key),
+      message: missing
+        ? `"${name}" is missing`
+        : `${name === "" ? "the file" : `"${name}"`} ${sentence(message)}`,
+    },
+  ];
+}
+
+/** Zod's own messages start with "Invalid input: expected …"; ours complete "key …". */
+function sentence(message: string): string {
+  return message
+    .replace(/^Invalid input: expected (\w+), received (\w+)$/, "must be $1, not $2")
+    .replace(/^Invalid option: expected one of /, "must be one of ");
+}
+
+/** Where a key or value stands in the text; for what is not there, the nearest thing around it. */
+function offsetOf(document: Document, path: readonly PropertyKey[], ofKey: boolean): number {
+  for (let length = path.length; length > 0; length -= 1) {
+    const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
+    const last = path[length - 1];
+    if (isMap(parent)) {
+      const pair = parent.items.find((item) => isScalar(item.key) && String(item.key.value) === String(last));
+      const node = (ofKey || length < path.length ? pair?.key : (pair?.value ?? pair?.key)) as
+        Node | null | undefined;
+      if (node?.range) return node.range[0];
+    }
+    const node = document.getIn(path.slice(0, length), true) as Node | undefined;
+    if (node?.range) return node.range[0];
+  }
+  return 0;
+}
+
+/** The keys that the schema knows at a path. */
+function knownKeys(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
+  const { def } = schema._zod as { def: SchemaShape };
+  const inner = def.innerType ?? def.in;
+  if (inner !== undefined) return knownKeys(inner, path);
+  const [first, ...rest] = path;
+  if (def.type === "object") {
+    const shape = def.shape ?? {};
+    if (first === undefined) return Object.keys(shape);
+    const next = shape[String(first)];
+    return next === undefined ? [] : knownKeys(next, rest);
+  }
+  const element = def.type === "record" ? def.valueType : def.element;
+  return first === undefined || element === undefined ? [] : knownKeys(element, rest);
+}
+
+interface SchemaShape {
+  readonly type: string;
+  readonly shape?: Readonly<Record<string, z.core.$ZodType>>;
+  readonly valueType?: z.core.$ZodType;
+  readonly element?: z.core.$ZodType;
+  readonly innerType?: z.core.$ZodType;
+  readonly in?: z.core.$ZodType;
+}
+
+function toApplication(config: Config, document: Document, defaultName: string): Application {
+  return {
+    name: config.application ?? defaultName,
+    recordPrefix: config["record-prefix"] ?? DEFAULT_RECORD_PREFIX,
+    image: {
+      template: config.image.template.replace(/\/+$/, ""),
+      inputs: config.image.inputs,
+      vars: Object.fromEntries(
+        Object.entries(config.image.vars ?? {}).map(([name, value]) => [
+          name,
+          variableText(value, document, name),
+        ]),
+      ),
+      varFiles: config.image["var-files"] ?? [],
+      maxAge: parseDuration(config.image["max-age"] ?? ""),
+    },
+    environments: Object.entries(config.environments).map(([name, environment]): Environment => ({
+      name,
+      branches: environment.branches ?? [],
+      instanceType: environment["instance-type"],
+      targets: environment.targets.map((target) => ({
+        region: target.region,
+        autoScalingGroup: target["auto-scaling-group"],
+      })),
+      rollout: toRollout(environment.rollout ?? {}),
+    })),
+  };
+}
+
+/**
+ * A variable's value as Packer takes it. A scalar is passed as it was written: `1.10` stays `1.10`, which YAML reads as
+ * the number 1.1. Lists and maps become JSON, which is an HCL expression too.
+ */
+function variableText(value: unknown, document: Document, name: string): string {
+  if (typeof value === "string") return value;
+  const node = document.getIn(["image", "vars", name], true);
+  if (isScalar(node) && node.source !== undefined) return node.source;
+  return JSON.stringify(value);
+}
+
+const seconds = (text: string | undefined): number | undefined =>
+  text === undefined ? undefined : Math.round((parseDuration(text) ?? 0) / 1000);
+
+function toCanary(canary: number | string): NonNullable<RolloutSettings["canary"]> {
+  return typeof canary === "number" ? { instances: canary } : { percentage: Number.parseInt(canary, 10) };
+}
+
+function toRollout(settings: NonNullable<Config["environments"][string]["rollout"]>): RolloutSettings {
+  const { canary } = settings;
+  return withoutUndefined({
+    strategy: settings.strategy ?? DEFAULT_STRATEGY,
+    canary: canary === undefined ? undefined : toCanary(canary),
+    minHealthy: settings["min-healthy"],
+    maxHealthy: settings["max-healthy"],
+    instanceWarmup: seconds(settings["instance-warmup"]),
+    checkpoints: settings.checkpoints,
+    checkpointDelay: seconds(settings["checkpoint-delay"]),
+    bakeTime: seconds(settings["bake-time"]),
+    alarms: settings.alarms,
+    skipMatching: settings["skip-matching"],
+    autoRollback: settings["auto-rollback"],
+    scaleInProtected: settings["scale-in-protected"],
+    standby: settings.standby,
+  });
+}
+
+/** Drops the keys whose value is undefined, so that "not set" has one form. */
+function withoutUndefined(settings: {
+  [K in keyof RolloutSettings]: RolloutSettings[K] | undefined;
+}): RolloutSettings {
+  return Object.fromEntries(
+    Object.entries(settings).filter(([, value]) => value !== undefined),
+  ) as unknown as RolloutSettings;
+}

@@ -1,0 +1,64 @@
+/** What the config file describes, after all checks and defaults. */
+export interface Application {
+  readonly name: string;
+  readonly image: ImageRecipe;
+  /** In the file's order. */
+  readonly environments: readonly Environment[];
+  /** The first segment of the records' names: `release`. */
+  readonly recordPrefix: string;
+}
+
+/** How an image is made. Paths are relative to the repository's root, with `/`. */
+export interface ImageRecipe {
+  /** A Packer template: a file or a folder. */
+  readonly template: string;
+  /** Globs of files that decide the content, besides the template; undefined: everything in the template's folder. */
+  readonly inputs: readonly string[] | undefined;
+  readonly vars: Readonly<Record<string, string>>;
+  readonly varFiles: readonly string[];
+  /** Milliseconds after which an image is baked anew. */
+  readonly maxAge: number | undefined;
+}
+
+/** A named place where the application runs. */
+export interface Environment {
+  readonly name: string;
+  /** Branch names or globs whose pushes this environment serves. */
+  readonly branches: readonly string[];
+  readonly instanceType: string | undefined;
+  readonly targets: readonly Target[];
+  readonly rollout: RolloutSettings;
+}
+
+/** One Auto Scaling group in one region. */
+export interface Target {
+  readonly region: string;
+  readonly autoScalingGroup: string;
+}
+
+/** `eu-west-1/web-production`, as logs and errors name a target. */
+export function targetName(target: Target): string {
+  return `${target.region}/${target.autoScalingGroup}`;
+}
+
+export const STRATEGIES = ["rolling", "canary", "all-at-once", "recycle"] as const;
+export type Strategy = (typeof STRATEGIES)[number];
+export const DEFAULT_STRATEGY: Strategy = "rolling";
+
+/** The `rollout:` keys as the user set them; what is absent is the strategy's. Durations are in seconds, as in the API. */
+export interface RolloutSettings {
+  readonly strategy: Strategy;
+  /** `canary`: how many go first: a number of instances, or a percentage of the capacity. */
+  readonly canary?: { readonly instances: number } | { readonly percentage: number };
+  readonly minHealthy?: number;
+  readonly maxHealthy?: number;
+  readonly instanceWarmup?: number;
+  readonly checkpoints?: readonly number[];
+  readonly checkpointDelay?: number;
+  readonly bakeTime?: number;
+  readonly alarms?: readonly string[];
+  readonly skipMatching?: boolean;
+  readonly autoRollback?: boolean;
+  readonly scaleInProtected?: "refresh" | "ignore" | "wait";
+  readonly standby?: "terminate" | "ignore" | "wait";
+}

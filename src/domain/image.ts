@@ -1,0 +1,53 @@
+/** An AMI's id, as EC2 writes it: `ami-` and 8 or 17 hexadecimal digits. */
+export type ImageId = `ami-${string}`;
+
+export function isImageId(text: string): text is ImageId {
+  return /^ami-(?:[0-9a-f]{8}|[0-9a-f]{17})$/.test(text);
+}
+
+/** The identity of an image: `sha256:` and 64 hexadecimal digits over everything that decides its content. */
+export type Digest = `sha256:${string}`;
+
+export function isDigest(text: string): text is Digest {
+  return /^sha256:[0-9a-f]{64}$/.test(text);
+}
+
+/** What one bake produced: an AMI a region, all with the same content. */
+export interface Image {
+  readonly name: string;
+  readonly digest: Digest;
+  /** Region → AMI. */
+  readonly ids: Readonly<Record<string, ImageId>>;
+  /** The commit that it was baked from. */
+  readonly commit: string;
+  readonly version: string;
+  readonly created: Date;
+  /** Region → base AMI, where known. */
+  readonly baseImages: Readonly<Record<string, ImageId>>;
+}
+
+/** The longest name that EC2 takes for an AMI (API reference, CreateImage, Name). */
+const MAX_NAME_LENGTH = 128;
+
+/**
+ * `<application>-<version>-<first 12 of the digest>`, and `-2`, `-3` for a further bake of the same content.
+ * The version is free text: what EC2 does not take in a name becomes `-`, and it is cut where the name gets too long.
+ */
+export function imageName(application: string, version: string, digest: Digest, serial = 1): string {
+  const tail = `-${digest.slice("sha256:".length, "sha256:".length + 12)}${serial > 1 ? `-${serial}` : ""}`;
+  const head = `${application}-${version.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^-+|-+$/g, "")}`;
+  return `${head.slice(0, MAX_NAME_LENGTH - tail.length).replace(/-+$/, "")}${tail}`;
+}
+
+/** The keys of the tags that Kiln writes on AMIs and snapshots. */
+export const TAG = {
+  application: "kiln:application",
+  commit: "kiln:commit",
+  branch: "kiln:branch",
+  version: "kiln:version",
+  digest: "kiln:digest",
+  repository: "kiln:repository",
+  run: "kiln:run",
+  baseImage: "kiln:base-image",
+  name: "Name",
+} as const;

@@ -1,0 +1,41 @@
+/** The name of a record: `release/production/000042`, prefix, environment and number. */
+export interface ReleaseTag {
+  readonly prefix: string;
+  readonly environment: string;
+  /** From 1. */
+  readonly number: number;
+}
+
+export const DEFAULT_RECORD_PREFIX = "release";
+
+/** Zero-padded so that names sort by age everywhere. */
+const DIGITS = 6;
+
+export function formatReleaseTag(tag: ReleaseTag): string {
+  return `${tag.prefix}/${tag.environment}/${String(tag.number).padStart(DIGITS, "0")}`;
+}
+
+/** The tag that a name means, or undefined where it is not one of ours (somebody else's tag under the prefix). */
+export function parseReleaseTag(name: string): ReleaseTag | undefined {
+  const match = /^(.+)\/([^/]+)\/(\d{6,15})$/.exec(name);
+  const [, prefix, environment, digits] = match ?? [];
+  if (prefix === undefined || environment === undefined || digits === undefined) return undefined;
+  const tag = { prefix, environment, number: Number(digits) };
+  // One name a number: 0000042 is not release 42.
+  return tag.number > 0 && formatReleaseTag(tag) === name && isRefSegment(environment) ? tag : undefined;
+}
+
+/**
+ * Whether a name can be one segment of a git ref and of a tag's name: `[A-Za-z0-9._-]+`, less what git itself refuses
+ * (git check-ref-format): no leading dot, no `..`, no `.lock` at the end, no dot at the end.
+ */
+export function isRefSegment(name: string): boolean {
+  return (
+    /^[A-Za-z0-9._-]+$/.test(name) &&
+    !name.startsWith(".") &&
+    !name.startsWith("-") &&
+    !name.endsWith(".") &&
+    !name.endsWith(".lock") &&
+    !name.includes("..")
+  );
+}

@@ -1,0 +1,66 @@
+import type { Digest, ImageId } from "./image.ts";
+
+/** What a run came to. */
+export const OUTCOMES = ["succeeded", "unchanged", "skipped", "planned", "rolled-back", "failed"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** Everything that a run found out or did, as the `result` output states it; each fact as soon as it is one. */
+export interface Result {
+  readonly command: string;
+  readonly outcome: Outcome;
+  readonly application?: string;
+  readonly commit?: string;
+  readonly version?: string;
+  readonly image?: ImageResult;
+  /** One entry for each environment that was reached, in order. */
+  readonly environments: readonly EnvironmentResult[];
+  readonly error?: { readonly message: string; readonly state?: string; readonly next?: string };
+}
+
+export interface ImageResult {
+  readonly digest: Digest;
+  readonly name?: string;
+  /** Region → AMI. */
+  readonly ids?: Readonly<Record<string, ImageId>>;
+  /** True when this run baked it, false when an image with this digest was reused. */
+  readonly baked?: boolean;
+  /** The commit that it was baked from. */
+  readonly commit?: string;
+  /** RFC 3339. */
+  readonly created?: string;
+  /** Region → base AMI. */
+  readonly baseImages?: Readonly<Record<string, ImageId>>;
+  /** The bake's phases in seconds. */
+  readonly phases?: readonly { readonly phase: string; readonly seconds: number }[];
+}
+
+export interface EnvironmentResult {
+  readonly environment: string;
+  readonly outcome: Outcome;
+  /** The record's tag. */
+  readonly release?: string;
+  readonly releaseNumber?: number;
+  /** The tag of the record before it. */
+  readonly previousRelease?: string;
+  /** Region → AMI that ran before, by the record. */
+  readonly previousImages?: Readonly<Record<string, ImageId>>;
+  readonly plan?: readonly string[];
+  readonly warnings?: readonly string[];
+  readonly targets?: readonly TargetResult[];
+  /** The record's message, where it was rolled out but could not be recorded. */
+  readonly unrecorded?: string;
+}
+
+export interface TargetResult {
+  readonly region: string;
+  readonly autoScalingGroup: string;
+  readonly launchTemplate?: string;
+  readonly launchTemplateVersion?: string;
+  readonly instanceRefresh?: string;
+  /** `adopted` where the refresh was already running. */
+  readonly adopted?: boolean;
+  /** Seconds that the refresh took. */
+  readonly seconds?: number;
+  /** Instances in service that were seen to run the image. */
+  readonly verified?: number;
+}

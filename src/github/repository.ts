@@ -1,0 +1,218 @@
+import { RemoteError } from "../domain/errors.ts";
+import type { Octokit } from "./client.ts";
+
+/** An annotated tag's object, as the API gives it. */
+export interface TagObject {
+  readonly sha: string;
+  readonly message: string;
+  /** What the tag points at. */
+  readonly target: string;
+}
+
+/** A ref under a prefix together with the annotated tag it points at (undefined: a lightweight tag). */
+export interface TagRef {
+  /** Without the prefix. */
+  readonly name: string;
+  readonly tag: TagObject | undefined;
+}
+
+/** The repository's git data and runs, as far as releases need them; errors are translated here, once. */
+export interface Repository {
+  /** Makes an annotated tag's object; nothing refers to it yet, so that a lost race leaves garbage, not damage. */
+  createTag(tag: {
+    readonly name: string;
+    readonly message: string;
+    readonly commit: string;
+  }): Promise<string>;
+  /** Points a new ref at an object; `exists` where the ref is taken. */
+  createRef(ref: string, sha: string): Promise<"created" | "exists">;
+  /** The sha that a ref points at. */
+  readRef(ref: string): Promise<string | undefined>;
+  readTag(sha: string): Promise<TagObject | undefined>;
+  /** Deletes a ref; one that is gone already is fine. */
+  deleteRef(ref: string): Promise<void>;
+  /** Whether a workflow run has ended; `unknown` where the token may not ask or the run is gone. */
+  runState(runId: string): Promise<"active" | "ended" | "unknown">;
+  /** The newest tags by name under each prefix (`refs/tags/release/dev/`), in one request. */
+  newestTags(prefixes: readonly string[], count: number): Promise<ReadonlyMap<string, readonly TagRef[]>>;
+}
+
+export function createRepository(octokit: Octokit, fullName: string): Repository {
+  const [owner = "", repo = ""] = fullName.split("/");
+  const place = { owner, repo };
+  const { git, actions } = octokit.rest;
+  return {
+    async createTag({ name, message, commit }) {
+      const { data } = await named(`create the tag object ${name}`, fullName, () =>
+        git.createTag({ ...place, tag: name, message, object: commit, type: "commit" }),
+      );
+      return data.sha;
+    },
+    async createRef(ref, sha) {
+      try {
+        await git.createRef({ ...place, ref, sha });
+        return "created";
+      } catch (error) {
+        // 409 and 422 mean "maybe taken", but also a bad name or a lost answer: what the ref points at decides.
+        if (!hasStatus(error, 409, 422)) throw translate(error, `create ${ref}`, fullName);
+        if ((await readRef(octokit, fullName, ref)) === undefined)
+          throw translate(error, `create ${ref}`, fullName);
+        return "exists";
+      }
+    },
+    readRef: (ref) => readRef(octokit, fullName, ref),
+    async readTag(sha) {
+      const answer = await unlessMissing(`read the tag object ${sha}`, fullName, () =>
+        git.getTag({ ...place, tag_sha: sha }),
+      );
+      return answer && { sha, message: answer.data.message, target: answer.data.object.sha };
+    },
+    async deleteRef(ref) {
+      try {
+        await git.deleteRef({ ...place, ref: withoutRefs(ref) });
+      } catch (error) {
+        if (!hasStatus(error, 404, 422)) throw translate(error, `delete ${ref}`, fullName);
+      }
+    },
+    async runState(runId) {
+      try {
+        const { data } = await actions.getWorkflowRun({ ...place, run_id: Number(runId) });
+        return data.status === "completed" ? "ended" : "active";
+      } catch (error) {
+        if (hasStatus(error, 403, 404)) return "unknown";
+        throw translate(error, `read run ${runId}`, fullName);
+      }
+    },
+    newestTags: (prefixes, count) => newestTags(octokit, fullName, prefixes, count),
+  };
+}
+
+async function readRef(octokit: Octokit, fullName: string, ref: string): Promise<string | undefined> {
+  const [owner = "", repo = ""] = fullName.split("/");
+  const answer = await unlessMissing(`read ${ref}`, fullName, () =>
+    octokit.rest.git.getRef({ owner, repo, ref: withoutRefs(ref) }),
+  );
+  return answer?.data.object.sha;
+}
+
+interface RefsAnswer {
+  readonly nodes: readonly {
+    readonly name: string;
+    readonly target: {
+      readonly __typename: string;
+      readonly oid: string;
+      readonly message?: string;
+      readonly target?: { readonly oid: string };
+    };
+  }[];
+}
+
+/**
+ * One GraphQL request with an alias a prefix. ALPHABETICAL descending over zero-padded numbers is newest first;
+ * TAG_COMMIT_DATE would sort by the tagged commit's date (GraphQL reference, RefOrderField).
+ */
+async function newestTags(
+  octokit: Octokit,
+  fullName: string,
+  prefixes: readonly string[],
+  count: number,
+): Promise<ReadonlyMap<string, readonly TagRef[]>> {
+  const [owner, repo] = fullName.split("/");
+  const fields = `nodes { name target { __typename oid ... on Tag { message target { oid } } } }`;
+  const query = `query($owner: String!, $repo: String!, $count: Int!, ${prefixes.map((_, index) => `$p${index}: String!`).join(", ")}) {
+    repository(owner: $owner, name: $repo) {
+      ${prefixes.map((_, index) => `p${index}: refs(refPrefix: $p${index}, first: $count, orderBy: {field: ALPHABETICAL, direction: DESC}) { ${fields} }`).join("\n")}
+    }
+  }`;
+  const variables = {
+    owner,
+    repo,
+    count,
+    ...Object.fromEntries(prefixes.map((prefix, index) => [`p${index}`, prefix])),
+  };
+  const answer = await named("list the records", fullName, () =>
+    octokit.graphql<{ repository: Record<string, RefsAnswer | null> | null }>(query, variables),
+  );
+  return new Map(
+    prefixes.map((prefix, index) => [prefix, (answer.repository?.[`p${index}`]?.nodes ?? []).map(toTagRef)]),
+  );
+}
+
+function toTagRef({ name, target }: RefsAnswer["nodes"][number]): TagRef {
+  return {
+    name,
+    tag:
+      target.__typename === "Tag" && target.message !== undefined && target.target !== undefined
+        ? { sha: target.oid, message: target.message, target: target.target.oid }
+        : undefined,
+  };
+}
+
+const withoutRefs = (ref: string): string => ref.replace(/^refs\//, "");
+
+async function named<T>(what: string, repository: string, request: () => Promise<T>): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    throw translate(error, what, repository);
+  }
+}
+
+async function unlessMissing<T>(
+  what: string,
+  repository: string,
+  request: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await request();
+  } catch (error) {
+    if (hasStatus(error, 404)) return undefined;
+    throw translate(error, what, repository);
+  }
+}
+
+function statusOf(error: unknown): number | undefined {
+  return error instanceof Error && "status" in error && typeof error.status === "number"
+    ? error.status
+    : undefined;
+}
+
+function hasStatus(error: unknown, ...statuses: readonly number[]): boolean {
+  const status = statusOf(error);
+  return status !== undefined && statuses.includes(status);
+}
+
+function translate(error: unknown, what: string, repository: string): unknown {
+  if (!(error instanceof Error)) return error;
+  const status = statusOf(error);
+  const said = `GitHub answered ${status ?? "nothing"}: ${error.message}`;
+  if (status === 401) {
+    return new RemoteError("GitHub does not accept the token", {
+      code: "401",
+      cause: error,
+      state: `Could not ${what} in ${repository}. ${said}`,
+      next: "Check the `token` input; the default, ${{ github.token }}, is valid for as long as the job runs.",
+    });
+  }
+  if (status === 403) {
+    return new RemoteError(`The token may not ${what} in ${repository}`, {
+      code: "403",
+      cause: error,
+      state: said,
+      next: "Give the job `permissions: contents: write`. For a commit that changes workflow files and is no branch's tip, GitHub also wants the `workflows` permission, which only a GitHub App's or a personal token can have: pass one as `token`. A tag ruleset that restricts creations has the same effect.",
+    });
+  }
+  if (status === 404) {
+    return new RemoteError(`GitHub has no repository ${repository}, or the token may not see it`, {
+      code: "404",
+      cause: error,
+      state: `Could not ${what}. ${said}`,
+      next: "Check the `token` input and that the job has `permissions: contents: write`.",
+    });
+  }
+  return new RemoteError(`Could not ${what} in ${repository}`, {
+    code: String(status ?? error.name),
+    cause: error,
+    state: said,
+  });
+}

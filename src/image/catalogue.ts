@@ -1,0 +1,167 @@
+import {
+  CreateTagsCommand,
+  DeregisterImageCommand,
+  DescribeImagesCommand,
+  type EC2Client,
+  type Image as Ec2Image,
+} from "@aws-sdk/client-ec2";
+import { formatDuration } from "../domain/duration.ts";
+import { hasCode, KilnError } from "../domain/errors.ts";
+import { type Digest, type ImageId, isImageId, TAG } from "../domain/image.ts";
+import type { Clock } from "../domain/ports.ts";
+
+/** An image of ours as EC2 describes it in one region. */
+export interface CatalogueImage {
+  readonly id: ImageId;
+  readonly name: string;
+  readonly region: string;
+  readonly state: string;
+  readonly stateReason: string | undefined;
+  readonly owner: string;
+  readonly architecture: string;
+  readonly created: Date;
+  readonly baseImage: ImageId | undefined;
+  /** Made by CreateImage from an instance, as Packer does. */
+  readonly fromInstance: boolean;
+  readonly snapshots: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** The images of this account that carry the digest, newest first (user guide: find an AMI by tag filters). */
+export async function findByDigest(
+  ec2: EC2Client,
+  region: string,
+  application: string,
+  digest: Digest,
+): Promise<readonly CatalogueImage[]> {
+  const { Images } = await ec2.send(
+    new DescribeImagesCommand({
+      Owners: ["self"],
+      Filters: [
+        { Name: `tag:${TAG.digest}`, Values: [digest] },
+        { Name: `tag:${TAG.application}`, Values: [application] },
+      ],
+    }),
+  );
+  return toImages(Images, region);
+}
+
+/** The images that have this name or a further one of it (`name-2`), whoever owns them: Packer 1.6 minds them all. */
+export async function findByName(
+  ec2: EC2Client,
+  region: string,
+  name: string,
+): Promise<readonly CatalogueImage[]> {
+  const { Images } = await ec2.send(
+    new DescribeImagesCommand({ Filters: [{ Name: "name", Values: [name, `${name}-*`] }] }),
+  );
+  return toImages(Images, region);
+}
+
+function toImages(images: readonly Ec2Image[] | undefined, region: string): readonly CatalogueImage[] {
+  return (images ?? [])
+    .flatMap((image) => toImage(image, region))
+    .sort((a, b) => b.created.getTime() - a.created.getTime());
+}
+
+function toImage(image: Ec2Image, region: string): CatalogueImage[] {
+  const { ImageId: id, SourceImageId: base } = image;
+  if (id === undefined || !isImageId(id)) return [];
+  return [
+    {
+      id,
+      region,
+      name: image.Name ?? "",
+      state: image.State ?? "unknown",
+      stateReason: image.StateReason?.Message,
+      owner: image.OwnerId ?? "",
+      architecture: image.Architecture ?? "",
+      created: new Date(image.CreationDate ?? 0),
+      baseImage: base !== undefined && isImageId(base) ? base : undefined,
+      fromInstance: image.SourceInstanceId !== undefined,
+      snapshots: (image.BlockDeviceMappings ?? []).flatMap((mapping) => mapping.Ebs?.SnapshotId ?? []),
+      tags: Object.fromEntries((image.Tags ?? []).map(({ Key, Value }) => [Key ?? "", Value ?? ""])),
+    },
+  ];
+}
+
+/** States that an image never leaves for `available` (EC2 API reference, Image, state). */
+const DEAD_STATES: ReadonlySet<string> = new Set(["failed", "error", "invalid", "deregistered", "disabled"]);
+/** Longest time that an id just created may be unknown: EC2 is eventually consistent (developer guide). */
+const VISIBLE_WITHIN = 5 * 60_000;
+const AVAILABLE_WITHIN = 60 * 60_000;
+
+/**
+ * Waits until an image that was just made can be launched. The SDK's own waiter repeats every error, access denied
+ * included, and takes `error` and `invalid` for "not yet".
+ * @throws KilnError where it ends in a state that it cannot leave, or does not become available in an hour
+ */
+export async function waitUntilAvailable(
+  ec2: EC2Client,
+  region: string,
+  id: ImageId,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<CatalogueImage> {
+  const startedAt = clock.now().getTime();
+  for (let pause = 2000; ; pause = Math.min(pause * 1.5, 15_000)) {
+    const image = await describeImage(ec2, region, id);
+    const waited = clock.now().getTime() - startedAt;
+    if (image?.state === "available") return image;
+    if (image !== undefined && DEAD_STATES.has(image.state)) {
+      throw new KilnError(
+        `Image ${id} in ${region} is ${image.state}: ${image.stateReason ?? "AWS gives no reason"}`,
+        {
+          state: "Nothing was rolled out.",
+          next: "Remove the image and run the job again; it is baked anew.",
+        },
+      );
+    }
+    if (waited > (image === undefined ? VISIBLE_WITHIN : AVAILABLE_WITHIN)) {
+      throw new KilnError(
+        image === undefined
+          ? `Image ${id} in ${region}, just baked, is still not to be found after ${formatDuration(waited)}`
+          : `Image ${id} in ${region} is still ${image.state} after ${formatDuration(waited)}`,
+        {
+          state: "Nothing was rolled out.",
+          next: "Run the job again: it takes the image up once it is available.",
+        },
+      );
+    }
+    await clock.sleep(pause, signal);
+  }
+}
+
+/** One image, or undefined where AWS shows none: an unknown id is an error or an empty list, both mean "not there". */
+export async function describeImage(
+  ec2: EC2Client,
+  region: string,
+  id: ImageId,
+): Promise<CatalogueImage | undefined> {
+  try {
+    const { Images } = await ec2.send(new DescribeImagesCommand({ ImageIds: [id] }));
+    return toImages(Images, region)[0];
+  } catch (error) {
+    if (hasCode(error, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")) return undefined;
+    throw error;
+  }
+}
+
+/** Gives an image and its snapshots our tags; CreateTags replaces equal keys and leaves all others alone. */
+export async function tagImage(
+  ec2: EC2Client,
+  image: CatalogueImage,
+  tags: Readonly<Record<string, string>>,
+): Promise<void> {
+  await ec2.send(
+    new CreateTagsCommand({
+      Resources: [image.id, ...image.snapshots],
+      Tags: Object.entries(tags).map(([Key, Value]) => ({ Key, Value })),
+    }),
+  );
+}
+
+/** Removes an image that this run made, with its snapshots (API reference, DeregisterImage). */
+export async function deregister(ec2: EC2Client, id: ImageId): Promise<void> {
+  await ec2.send(new DeregisterImageCommand({ ImageId: id, DeleteAssociatedSnapshots: true }));
+}

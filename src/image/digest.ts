@@ -1,0 +1,187 @@
+import { createHash } from "node:crypto";
+import { posix } from "node:path";
+import picomatch from "picomatch";
+import type { ImageRecipe } from "../domain/application.ts";
+import { KilnError } from "../domain/errors.ts";
+import type { Digest } from "../domain/image.ts";
+import type { Subprocess } from "../domain/ports.ts";
+
+/** Raised when the list below means something else; it is part of every digest. */
+const FORMAT = 1;
+
+/** One file that decides the image's content: git's mode and object id, whether git tracks it or not. */
+export interface ContentFile {
+  readonly path: string;
+  /** `100644`, `100755` (executable), `120000` (symbolic link), `160000` (submodule). */
+  readonly mode: string;
+  /** The object's id, equal for equal content at any checkout depth and with any line-ending setting. */
+  readonly object: string;
+}
+
+/** SHA-256 over the canonical list: format, template, files by path, variables by name. A pure function. */
+export function digestOf(
+  template: string,
+  files: readonly ContentFile[],
+  vars: Readonly<Record<string, string>>,
+): Digest {
+  const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  const lines = [
+    ["kiln-digest", FORMAT],
+    ["template", template],
+    ...files
+      .toSorted((a, b) => byText(a.path, b.path))
+      .map(({ mode, object, path }) => ["file", mode, object, path]),
+    ...Object.entries(vars)
+      .sort(([a], [b]) => byText(a, b))
+      .map(([name, value]) => ["var", name, value]),
+  ];
+  // A JSON text a line: unambiguous whatever the paths and values contain.
+  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  return `sha256:${createHash("sha256").update(text).digest("hex")}`;
+}
+
+/** The workspace, as far as the digest asks it. */
+export interface Checkout {
+  readonly folder: string;
+  readonly commit: string;
+  readonly subprocess: Subprocess;
+}
+
+/**
+ * The files that decide the image's content: what the commit holds, and what the working tree has besides it or
+ * changed, since Packer reads the working tree.
+ * @throws KilnError where git does not know the commit, the folder is no repository, or the template is not there
+ */
+export async function contentFiles(recipe: ImageRecipe, checkout: Checkout): Promise<readonly ContentFile[]> {
+  const decides = contentMatcher(recipe);
+  // Independent of each other: the commit's tree, what differs from it, and what git does not track.
+  const [tree, changed, untracked] = await Promise.all([
+    listTree(checkout),
+    git(checkout, ["diff", "--name-only", "--no-renames", "-z", checkout.commit, "--"]).catch(() => ""),
+    git(checkout, ["ls-files", "--others", "-z", "--", ...searchRoots(recipe)]),
+  ]);
+  const files = new Map(tree.filter((file) => decides(file.path)).map((file) => [file.path, file]));
+  const modified = new Set(records(changed).filter(decides));
+  const others = records(untracked).filter(decides);
+  for (const path of modified) files.delete(path);
+  for (const file of await hashWorkingFiles([...new Set([...modified, ...others])], checkout))
+    files.set(file.path, file);
+  requireFiles(recipe, [...files.keys()], checkout);
+  return [...files.values()];
+}
+
+/** Which paths decide the content. Without `inputs`: all of the template's folder; a stale reuse would be worse than a bake too many. */
+function contentMatcher(recipe: ImageRecipe): (path: string) => boolean {
+  const folder = posix.dirname(recipe.template);
+  const isTemplate = (path: string): boolean =>
+    path === recipe.template || path.startsWith(`${recipe.template}/`) || recipe.varFiles.includes(path);
+  const { inputs } = recipe;
+  if (inputs === undefined)
+    return (path) => isTemplate(path) || folder === "." || path.startsWith(`${folder}/`);
+  const wanted = picomatch(
+    inputs.filter((pattern) => !pattern.startsWith("!")),
+    { dot: true },
+  );
+  const unwanted = picomatch(
+    inputs.filter((pattern) => pattern.startsWith("!")).map((pattern) => pattern.slice(1)),
+    { dot: true },
+  );
+  return (path) => isTemplate(path) || (wanted(path) && !unwanted(path));
+}
+
+/** The folders below which untracked files can matter, so that git need not walk the whole tree. */
+function searchRoots(recipe: ImageRecipe): string[] {
+  const bases = recipe.inputs?.map((pattern) => picomatch.scan(pattern.replace(/^!/, "")).base) ?? [
+    posix.dirname(recipe.template),
+  ];
+  return [...new Set([recipe.template, ...recipe.varFiles, ...bases])].map((base) =>
+    base === "" ? "." : base,
+  );
+}
+
+async function listTree(checkout: Checkout): Promise<ContentFile[]> {
+  const text = await git(checkout, ["ls-tree", "-r", "-z", "--full-tree", checkout.commit]);
+  return records(text).flatMap((record) => {
+    const match = /^(\d+) \w+ ([0-9a-f]+)\t(.*)$/s.exec(record);
+    const [, mode, object, path] = match ?? [];
+    return mode === undefined || object === undefined || path === undefined ? [] : [{ path, mode, object }];
+  });
+}
+
+/** Files of the working tree, hashed by git itself, so that a file has the same id before and after it is committed. */
+async function hashWorkingFiles(paths: readonly string[], checkout: Checkout): Promise<ContentFile[]> {
+  if (paths.length === 0) return [];
+  const { lstat, readlink } = await import("node:fs/promises");
+  const found = await Promise.all(
+    paths.map(async (path) => ({
+      path,
+      stat: await lstat(posix.join(checkout.folder, path)).catch(() => undefined),
+    })),
+  );
+  const links = found.filter(({ stat }) => stat?.isSymbolicLink() === true);
+  const regular = found.filter(({ stat }) => stat?.isFile() === true);
+  const ids = await git(
+    checkout,
+    ["hash-object", "--stdin-paths"],
+    regular.map(({ path }) => `${path}\n`).join(""),
+  );
+  const linkFiles = links.map(async ({ path }) => ({
+    path,
+    mode: "120000",
+    object: (
+      await git(checkout, ["hash-object", "--stdin"], await readlink(posix.join(checkout.folder, path)))
+    ).trim(),
+  }));
+  const objects = ids.split("\n");
+  return [
+    ...regular.map(({ path, stat }, index) => ({
+      path,
+      mode: ((stat?.mode ?? 0) & 0o111) === 0 ? "100644" : "100755",
+      object: objects[index] ?? "",
+    })),
+    ...(await Promise.all(linkFiles)),
+  ];
+}
+
+function requireFiles(recipe: ImageRecipe, paths: readonly string[], checkout: Checkout): void {
+  for (const [what, wanted] of [
+    ["template", recipe.template],
+    ...recipe.varFiles.map((file) => ["variable file", file] as const),
+  ] as const) {
+    if (paths.some((path) => path === wanted || path.startsWith(`${wanted}/`))) continue;
+    throw new KilnError(
+      `The Packer ${what} ${wanted} is not in the repository at commit ${checkout.commit.slice(0, 12)}`,
+      {
+        state: "Nothing was changed.",
+        next: `Correct the path in the config file; it is relative to the repository's root.`,
+      },
+    );
+  }
+}
+
+const records = (text: string): string[] => text.split("\0").filter((record) => record !== "");
+
+async function git(checkout: Checkout, args: readonly string[], input?: string): Promise<string> {
+  const { code, stdout, stderr } = await checkout.subprocess.run("git", args, {
+    cwd: checkout.folder,
+    // Quoting and locale are fixed, so that the same tree gives the same list everywhere.
+    env: { LC_ALL: "C", GIT_OPTIONAL_LOCKS: "0" },
+    ...(input === undefined ? {} : { input }),
+  });
+  if (code === 0) return stdout;
+  throw gitError(checkout, args[0] ?? "", stderr);
+}
+
+function gitError(checkout: Checkout, command: string, stderr: string): KilnError {
+  const state = `git ${command}: ${stderr.trim()}`;
+  if (/not a git repository|dubious ownership/i.test(stderr)) {
+    return new KilnError(`${checkout.folder} is not a git checkout that git will read`, {
+      state,
+      next: "Run actions/checkout before this step.",
+    });
+  }
+  return new KilnError(`git does not know commit ${checkout.commit} in this checkout`, {
+    state,
+    next: "Check that actions/checkout has checked out the commit that this run is for (its `ref` input), before this step.",
+  });
+}

@@ -1,0 +1,124 @@
+import { KilnError } from "../domain/errors.ts";
+import type { Subprocess } from "../domain/ports.ts";
+
+/** A Packer that was found, and what it can do. */
+export interface Packer {
+  readonly version: string;
+  /** From 1.7.0 `packer init` installs the plugins that a template requires. */
+  readonly hasInit: boolean;
+}
+
+/** HCL2 templates, and `PKR_VAR_*` for them, are complete from this version on. */
+const OLDEST: Version = [1, 6, 0];
+
+type Version = readonly [major: number, minor: number, patch: number];
+
+/** What every call of Packer gets: no telemetry, no colours. */
+export const PACKER_ENVIRONMENT = { CHECKPOINT_DISABLE: "1", PACKER_NO_COLOR: "1" } as const;
+
+/**
+ * Finds Packer on the PATH and its version.
+ * @throws KilnError where it is missing, too old, or something else of that name (cracklib's `packer`)
+ */
+export async function findPacker(subprocess: Subprocess, folder: string): Promise<Packer> {
+  const next = "Add a step with hashicorp/setup-packer (or install Packer on the runner) before this one.";
+  const found = await subprocess
+    .run("packer", ["version"], { cwd: folder, env: PACKER_ENVIRONMENT })
+    .catch((cause: unknown) => {
+      throw new KilnError("Packer is not installed on this runner", {
+        state: "Nothing was changed.",
+        next,
+        cause,
+      });
+    });
+  const match = /Packer v(\d+)\.(\d+)\.(\d+)/.exec(found.stdout);
+  if (found.code !== 0 || match === null) {
+    throw new KilnError("The `packer` on this runner's PATH is not HashiCorp's Packer", {
+      state: `\`packer version\` ended with ${found.code}: ${(found.stdout + found.stderr).trim().slice(0, 300)}`,
+      next,
+    });
+  }
+  const version: Version = [Number(match[1]), Number(match[2]), Number(match[3])];
+  if (isOlder(version, OLDEST)) {
+    throw new KilnError(`Packer ${version.join(".")} is too old: Kiln needs ${OLDEST.join(".")} or newer`, {
+      state: "Nothing was changed.",
+      next,
+    });
+  }
+  return { version: version.join("."), hasInit: !isOlder(version, [1, 7, 0]) };
+}
+
+function isOlder(version: Version, than: Version): boolean {
+  const index = version.findIndex((part, position) => part !== than[position]);
+  return index !== -1 && (version[index] ?? 0) < (than[index] ?? 0);
+}
+
+/** How Packer itself tells the two kinds of template apart: by the name's ending; a folder is HCL2. */
+export function isLegacyTemplate(template: string, isFolder: boolean): boolean {
+  return !isFolder && !/\.pkr\.(?:hcl|json)$/.test(template);
+}
+
+export interface Variables {
+  /** What Kiln tells every template; ignored where the template does not declare it. */
+  readonly own: Readonly<Record<string, string>>;
+  readonly vars: Readonly<Record<string, string>>;
+  readonly secretVars: Readonly<Record<string, string>>;
+  readonly varFiles: readonly string[];
+}
+
+export interface PackerCall {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Written to a private file for the time of the call, and named by `-var-file`. */
+  readonly secretFile: string | undefined;
+}
+
+/**
+ * How the variables reach Packer. HCL2: by `PKR_VAR_*`, which are ignored where undeclared; a variable that a var file
+ * sets too goes by `-var` besides, since var files would win over the environment. Legacy JSON templates do not read the
+ * environment: `-var`, and for secrets a file, since arguments can be seen by every process of the machine.
+ * @param varFileTexts the content of the var files
+ * @param secretFile where the secrets of a legacy template can be written
+ */
+export function passVariables(
+  legacy: boolean,
+  variables: Variables,
+  varFileTexts: readonly string[],
+  secretFile: string,
+): PackerCall {
+  const files = variables.varFiles.map((file) => `-var-file=${file}`);
+  const asArgument = ([name, value]: readonly [string, string]): string[] => ["-var", `${name}=${value}`];
+  if (legacy) {
+    const secrets = Object.keys(variables.secretVars).length > 0;
+    return {
+      args: [
+        ...files,
+        ...Object.entries({ ...variables.own, ...variables.vars }).flatMap(asArgument),
+        ...(secrets ? [`-var-file=${secretFile}`] : []),
+      ],
+      env: {},
+      secretFile: secrets ? JSON.stringify(variables.secretVars) : undefined,
+    };
+  }
+  const environment = { ...variables.own, ...variables.vars, ...variables.secretVars };
+  return {
+    args: [
+      ...files,
+      ...Object.entries(variables.vars)
+        .filter(([name]) => isSetIn(varFileTexts, name))
+        .flatMap(asArgument),
+    ],
+    env: Object.fromEntries(Object.entries(environment).map(([name, value]) => [`PKR_VAR_${name}`, value])),
+    secretFile: undefined,
+  };
+}
+
+function isSetIn(texts: readonly string[], name: string): boolean {
+  const assignment = new RegExp(`^\\s*"?${name.replaceAll("-", "\\-")}"?\\s*[=:]`, "m");
+  return texts.some((text) => assignment.test(text));
+}
+
+/** A map as an HCL expression; `\${` and `%{` would begin a template. */
+export function hclMap(map: Readonly<Record<string, string>>): string {
+  return JSON.stringify(map).replaceAll("${", "$${").replaceAll("%{", "%%{");
+}

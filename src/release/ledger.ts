@@ -1,0 +1,89 @@
+import { KilnError } from "../domain/errors.ts";
+import type { Log } from "../domain/ports.ts";
+import { formatReleaseTag, parseReleaseTag } from "../domain/release-tag.ts";
+import type { Repository, TagRef } from "../github/repository.ts";
+import { formatRecord, NotARecord, parseRecord, type ReleaseRecord } from "./record.ts";
+
+/** Records read per environment: the newest, and some behind it in case of tags that are none. */
+const RECORDS_READ = 5;
+
+/** The newest release of each environment, and the highest number that is taken there. */
+export interface LedgerPage {
+  readonly newest: ReleaseRecord | undefined;
+  /** 0 where there is no record; other people's tags of that form count, since their number is taken. */
+  readonly highestNumber: number;
+}
+
+/** Reads the newest records of several environments in one request, whatever the history's length. */
+export async function readLedger(
+  repository: Repository,
+  prefix: string,
+  environments: readonly string[],
+  log: Log,
+): Promise<ReadonlyMap<string, LedgerPage>> {
+  const refPrefix = (environment: string): string => `refs/tags/${prefix}/${environment}/`;
+  const found = await repository.newestTags(environments.map(refPrefix), RECORDS_READ);
+  return new Map(
+    environments.map((environment) => [
+      environment,
+      toPage(`${prefix}/${environment}`, found.get(refPrefix(environment)) ?? [], log),
+    ]),
+  );
+}
+
+function toPage(path: string, refs: readonly TagRef[], log: Log): LedgerPage {
+  let newest: ReleaseRecord | undefined;
+  let highestNumber = 0;
+  for (const { name, tag } of refs) {
+    const fullName = `${path}/${name}`;
+    const releaseTag = parseReleaseTag(fullName);
+    highestNumber = Math.max(highestNumber, releaseTag?.number ?? 0);
+    const record =
+      tag === undefined
+        ? new NotARecord("it is a lightweight tag")
+        : parseRecord(fullName, tag.message, tag.target);
+    if (record instanceof NotARecord)
+      log.notice(`The tag ${fullName} is no record: ${record.reason}. It is ignored.`);
+    else if (newest === undefined || record.tag.number > newest.tag.number) newest = record;
+  }
+  return { newest, highestNumber };
+}
+
+/** Numbers tried before giving up: that many others would have to release to the environment in the same seconds. */
+const MAX_CLAIMS = 20;
+
+/**
+ * Writes a release's record: the tag object, then the ref, whose creation is the atomic claim of the number. Where the
+ * number is taken, the tag there decides: our own record of the same run is success, another's means the next number.
+ * @throws KilnError where it cannot be written; the message says that the release was rolled out but not recorded
+ */
+export async function appendRecord(
+  repository: Repository,
+  record: ReleaseRecord,
+  changes: string,
+): Promise<ReleaseRecord> {
+  for (let number = record.tag.number; number < record.tag.number + MAX_CLAIMS; number += 1) {
+    const candidate: ReleaseRecord = { ...record, tag: { ...record.tag, number } };
+    const name = formatReleaseTag(candidate.tag);
+    const sha = await repository.createTag({
+      name,
+      message: formatRecord(candidate, changes),
+      commit: record.commit,
+    });
+    if ((await repository.createRef(`refs/tags/${name}`, sha)) === "created") return candidate;
+    const taken = await readRecord(repository, name);
+    // The images too: a re-run of the same job may release something else.
+    if (taken !== undefined && taken.run === record.run && taken.imageDigest === record.imageDigest)
+      return taken;
+  }
+  throw new KilnError(
+    `No release number of ${record.tag.environment} could be claimed in ${MAX_CLAIMS} tries`,
+  );
+}
+
+async function readRecord(repository: Repository, name: string): Promise<ReleaseRecord | undefined> {
+  const sha = await repository.readRef(`refs/tags/${name}`);
+  const tag = sha === undefined ? undefined : await repository.readTag(sha);
+  const record = tag && parseRecord(name, tag.message, tag.target);
+  return record instanceof NotARecord ? undefined : record;
+}

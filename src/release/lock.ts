@@ -1,0 +1,135 @@
+import { formatDuration } from "../domain/duration.ts";
+import { KilnError } from "../domain/errors.ts";
+import type { Clock, Log } from "../domain/ports.ts";
+import type { Repository } from "../github/repository.ts";
+
+/** An environment's lock that this run holds. */
+export interface Lock {
+  readonly ref: string;
+  /** The tag object that the ref points at. */
+  readonly sha: string;
+}
+
+export interface LockOrder {
+  readonly environment: string;
+  /** The commit that the record will tag: whether the token may write on it is found out here. */
+  readonly commit: string;
+  readonly run: LockHolder;
+  /** Milliseconds to wait for a lock that another run holds. */
+  readonly timeout: number;
+}
+
+/** Who holds a lock: a run of a workflow. */
+export interface LockHolder {
+  readonly id: string;
+  readonly attempt: string;
+  readonly url: string;
+  readonly actor: string;
+}
+
+export interface LockTools {
+  readonly repository: Repository;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+const PAUSE = 10_000;
+
+export function lockRef(environment: string): string {
+  return `refs/kiln/lock/${environment}`;
+}
+
+/**
+ * Takes an environment's lock: the creation of a ref, which GitHub does for one run only. A lock whose run has ended is
+ * taken over; a live one is waited for.
+ * @returns the lock, and whether it had to be waited for or taken over: then what was observed before may be old
+ * @throws KilnError where the token may not write (nothing was touched), or the holder does not let go in time
+ */
+export async function takeLock(
+  order: LockOrder,
+  tools: LockTools,
+): Promise<{ lock: Lock; contended: boolean }> {
+  const { repository, clock, log } = tools;
+  const ref = lockRef(order.environment);
+  const sha = await repository.createTag({
+    name: `kiln-lock-${order.environment}`,
+    message: formatHolder(order),
+    commit: order.commit,
+  });
+  const deadline = clock.now().getTime() + order.timeout;
+  let contended = false;
+  let said = "";
+  for (;;) {
+    if ((await repository.createRef(ref, sha)) === "created") return { lock: { ref, sha }, contended };
+    const held = await repository.readRef(ref);
+    if (held === undefined) continue;
+    // Our own, its creation's answer was lost.
+    if (held === sha) return { lock: { ref, sha }, contended };
+    contended = true;
+    const holder = parseHolder((await repository.readTag(held))?.message ?? "");
+    if (await mayTakeOver(holder, order, tools)) {
+      log.notice(
+        `Taking over the lock of ${order.environment}: ${holder?.url ?? "its run"} has ended without releasing it`,
+      );
+      await releaseLock(repository, { ref, sha: held });
+      continue;
+    }
+    const whose =
+      holder === undefined ? "somebody (its lock cannot be read)" : `${holder.actor}'s run ${holder.url}`;
+    if (clock.now().getTime() >= deadline) throw stillHeld(order, ref, whose);
+    if (said !== whose) {
+      log.notice(
+        `${order.environment} is locked by ${whose}; waiting for up to ${formatDuration(order.timeout)}`,
+      );
+      said = whose;
+    }
+    await clock.sleep(PAUSE, tools.signal);
+  }
+}
+
+/** A run's own earlier attempt has ended, since this one runs; of other runs GitHub is asked. */
+async function mayTakeOver(
+  holder: LockHolder | undefined,
+  order: LockOrder,
+  tools: LockTools,
+): Promise<boolean> {
+  if (holder === undefined) return false;
+  if (holder.id === order.run.id) return holder.attempt !== order.run.attempt;
+  const state = await tools.repository.runState(holder.id);
+  if (state === "unknown") {
+    tools.log.debug(
+      `Whether run ${holder.id} has ended is not known: the token needs \`actions: read\` to ask`,
+    );
+  }
+  return state === "ended";
+}
+
+function stillHeld(order: LockOrder, ref: string, whose: string): KilnError {
+  return new KilnError(
+    `${order.environment} is still locked by ${whose} after ${formatDuration(order.timeout)}`,
+    {
+      state: "Nothing was changed.",
+      next: `Wait for that run, or cancel it, then run this job again. If it is gone for good, give this job \`permissions: actions: read\` so that Kiln can see that, or delete the lock: \`gh api -X DELETE repos/{owner}/{repo}/git/${ref}\`.`,
+    },
+  );
+}
+
+/** Lets a lock go, if the ref still points at it: nobody else's lock is ever deleted. */
+export async function releaseLock(repository: Repository, lock: Lock): Promise<boolean> {
+  if ((await repository.readRef(lock.ref)) !== lock.sha) return false;
+  await repository.deleteRef(lock.ref);
+  return true;
+}
+
+function formatHolder({ environment, run }: LockOrder): string {
+  return `Lock of ${environment}\n\nRun-Id: ${run.id}\nAttempt: ${run.attempt}\nRun: ${run.url}\nActor: ${run.actor}\n`;
+}
+
+function parseHolder(message: string): LockHolder | undefined {
+  const value = (key: string): string | undefined => new RegExp(`^${key}: (.+)$`, "m").exec(message)?.[1];
+  const [id, attempt, url, actor] = [value("Run-Id"), value("Attempt"), value("Run"), value("Actor")];
+  return id === undefined || attempt === undefined || url === undefined || actor === undefined
+    ? undefined
+    : { id, attempt, url, actor };
+}
