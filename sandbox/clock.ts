@@ -46,6 +46,8 @@ class EventClock implements SandboxClock {
   readonly #queue: Event[] = [];
   #current: number;
   #sequence = 0;
+  /** While an event runs, it is the event's own time, however fast the clock is. */
+  #running = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ClockOptions) {
@@ -55,7 +57,7 @@ class EventClock implements SandboxClock {
   }
 
   now(): number {
-    if (this.#speed > 0) this.#runDue(this.#start + this.#elapsed() * this.#speed);
+    if (this.#speed > 0 && !this.#running) this.#runDue(this.#start + this.#elapsed() * this.#speed);
     return this.#current;
   }
 
@@ -102,7 +104,13 @@ class EventClock implements SandboxClock {
     for (let event = this.#queue[0]; event !== undefined && event.time <= time; event = this.#queue[0]) {
       this.#queue.shift();
       this.#current = Math.max(this.#current, event.time);
-      event.action();
+      const nested = this.#running;
+      this.#running = true;
+      try {
+        event.action();
+      } finally {
+        this.#running = nested;
+      }
     }
     this.#current = Math.max(this.#current, time);
   }

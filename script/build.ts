@@ -18,7 +18,8 @@ const typescript: Plugin = {
 };
 
 /** Modules whose import does nothing by itself, so that what nobody calls is left out: @actions/core's OIDC client brings undici. */
-const WITHOUT_SIDE_EFFECTS = /node_modules\/(?:@actions|@aws-sdk|@smithy|@aws|@octokit|zod|yaml|undici|tunnel)\//;
+const WITHOUT_SIDE_EFFECTS =
+  /node_modules\/(?:@actions|@aws-sdk|@smithy|@aws|@octokit|zod|yaml|undici|tunnel)\//;
 
 const bundle = await rollup({
   input: { index: "src/main.ts", post: "src/post.ts" },

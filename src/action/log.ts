@@ -3,7 +3,6 @@ import type { Log } from "../domain/ports.ts";
 
 /** The job's log. Warnings and notices are annotations too, of which the runner shows ten each; the rest are lines. */
 export function createLog(): Log {
-  let depth = 0;
   let notices = 0;
   let warnings = 0;
   return {
@@ -20,15 +19,11 @@ export function createLog(): Log {
       else core.info(`Warning: ${message}`);
     },
     async group(title, work) {
-      // The runner does not nest groups: an inner one would end the outer one.
-      if (depth > 0) core.endGroup();
-      depth += 1;
       core.startGroup(title);
       try {
         return await work();
       } finally {
         core.endGroup();
-        depth -= 1;
       }
     },
   };

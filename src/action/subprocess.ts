@@ -57,9 +57,7 @@ async function startDetached(
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
     });
   });
-  const exit = follow(output, ended, options.onLine).finally(async () => {
-    await output.close();
-  });
+  const exit = followToTheEnd(output, ended, options.onLine);
   return {
     pid: child.pid ?? 0,
     exit,
@@ -67,6 +65,18 @@ async function startDetached(
       child.kill("SIGTERM");
     },
   };
+}
+
+async function followToTheEnd(
+  output: FileHandle,
+  ended: Promise<number>,
+  onLine: (line: string) => void,
+): Promise<number> {
+  try {
+    return await follow(output, ended, onLine);
+  } finally {
+    await output.close();
+  }
 }
 
 /** Hands on each line that is added to a file until the program has ended, and what is left then. */

@@ -86,7 +86,7 @@ function environmentsTable(result: Result, links: SummaryLinks): string {
 }
 
 function releaseLink(tag: string, { serverUrl, repository }: SummaryLinks): string {
-  return `[${cell(tag)}](${serverUrl}/${repository}/tree/${encodeURI(tag)})`;
+  return `[${cell(tag)}](${serverUrl}/${repository}/releases/tag/${encodeURI(tag)})`;
 }
 
 function imageTable(result: Result, { serverUrl, repository }: SummaryLinks): string {

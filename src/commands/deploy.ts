@@ -7,8 +7,7 @@ import type { DeployRequest } from "./request.ts";
 export async function deploy(request: DeployRequest, ports: Ports): Promise<void> {
   const digest = await findDigest(request, ports);
   for (const environment of request.environments) {
-    await ports.log.group(`Release ${request.application.name} to ${environment.name}`, () =>
-      releaseTo(environment, digest, request, ports),
-    );
+    ports.log.info(`Release ${request.application.name} ${request.version} to ${environment.name}`);
+    await releaseTo(environment, digest, request, ports);
   }
 }

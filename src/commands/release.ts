@@ -96,7 +96,7 @@ function announce(plan: ReleasePlan, situation: Situation, ports: Ports): Releas
   ports.facts.publishEnvironment(environment, {
     plan: plan.lines,
     warnings: warnings.map(({ message }) => message),
-    ...(newest === undefined
+    ...(newest === undefined || !(plan.rollOut || plan.record)
       ? {}
       : { previousRelease: formatReleaseTag(newest.tag), previousImages: newest.images }),
   });
@@ -116,7 +116,11 @@ function publishUnchanged({ ledger }: Situation, environment: string, ports: Por
     outcome: "unchanged",
     ...(newest === undefined
       ? {}
-      : { release: formatReleaseTag(newest.tag), releaseNumber: newest.tag.number }),
+      : {
+          release: formatReleaseTag(newest.tag),
+          releaseNumber: newest.tag.number,
+          ...(newest.previous === undefined ? {} : { previousRelease: newest.previous }),
+        }),
   });
   ports.log.info(
     `${environment} runs this image already, as ${newest === undefined ? "?" : formatReleaseTag(newest.tag)} records: nothing to do`,

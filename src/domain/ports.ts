@@ -12,7 +12,7 @@ export interface Log {
   /** Shown as an annotation on the run too. */
   notice(message: string): void;
   warning(message: string): void;
-  /** Runs `work` with its lines folded under `title`. */
+  /** Runs `work` with its lines folded under `title`; groups do not nest. */
   group<T>(title: string, work: () => Promise<T>): Promise<T>;
 }
 

@@ -1,0 +1,242 @@
+/** EC2 in the sandbox: its operations for the wire, its fleet for Auto Scaling, and doors for tests to seed and inspect. */
+import type { SandboxClock } from "../../clock.ts";
+import type { Fleet, Place } from "../fleet.ts";
+import type { InstanceHost } from "../instance-host.ts";
+import type { Operation, Operations } from "../query.ts";
+import { imageAttributeOperations } from "./image-attributes.ts";
+import { imageCreationOperations, newImage } from "./image-creation.ts";
+import type { ImageSeed } from "./image-creation.ts";
+import { imageRetirementOperations } from "./image-retirement.ts";
+import { imageOperations, seenImage } from "./images.ts";
+import type { Image, ImageOutcome, ImageState } from "./images.ts";
+import { dryRunSucceeded, instanceLaunchOperations, launchForGroup } from "./instance-launch.ts";
+import { instanceOperations, terminate } from "./instances.ts";
+import type { Instance } from "./instances.ts";
+import { keyPairOperations } from "./key-pairs.ts";
+import type { KeyPair } from "./key-pairs.ts";
+import { launchTemplateChangeOperations } from "./launch-template-changes.ts";
+import { launchTemplateOperations, resolvedVersion, templateVersion } from "./launch-templates.ts";
+import type { LaunchTemplate, LaunchTemplateVersion, TemplateData } from "./launch-templates.ts";
+import { networkOperations, regions } from "./network.ts";
+import { securityGroupOperations } from "./security-groups.ts";
+import type { SecurityGroup } from "./security-groups.ts";
+import { addSnapshot, snapshotOperations } from "./snapshots.ts";
+import type { Snapshot } from "./snapshots.ts";
+import { add, createState, every, newResource } from "./state.ts";
+import type { Ec2Options, Ec2Settings, Ec2State } from "./state.ts";
+import { tagOperations } from "./tags.ts";
+import { volumeOperations } from "./volumes.ts";
+import type { Volume } from "./volumes.ts";
+
+export interface Ec2World {
+  readonly operations: Operations;
+  readonly fleet: Fleet;
+  /** May be changed at any time. */
+  readonly settings: Ec2Settings;
+  /** An available image with a root snapshot of its own; everything can be overridden. */
+  addImage(place: Place, seed: ImageSeed): Image;
+  /** A public image of Amazon's or another publisher's in each region, each with an id of its own. */
+  addBaseImage(seed: ImageSeed & { readonly ownerId?: string }): ReadonlyMap<string, Image>;
+  /** Version 1 with this data: flat, in the request's names (`ImageId`, `TagSpecification.1.ResourceType`). */
+  addLaunchTemplate(place: Place, name: string, data: TemplateData): LaunchTemplate;
+  /** Adds a version; does not make it the default. */
+  addLaunchTemplateVersion(launchTemplateId: string, data: TemplateData): LaunchTemplateVersion;
+  /** Without a place: everywhere. Deregistered images and terminated instances (for an hour) are among them. */
+  images(place?: Place): Image[];
+  instances(place?: Place): Instance[];
+  snapshots(place?: Place): Snapshot[];
+  volumes(place?: Place): Volume[];
+  keyPairs(place?: Place): KeyPair[];
+  securityGroups(place?: Place): SecurityGroup[];
+  launchTemplates(place?: Place): LaunchTemplate[];
+  launchTemplateVersions(launchTemplateId: string): readonly LaunchTemplateVersion[];
+  setImageState(imageId: string, state: ImageState, reason?: Image["stateReason"]): void;
+  /** The next image that is created, copied or registered ends like this. */
+  failNextImage(outcome?: Partial<ImageOutcome>): void;
+}
+
+export interface Ec2WorldOptions {
+  readonly clock: SandboxClock;
+  /** What Packer can log in to; without it nobody answers at an instance's address. */
+  readonly host?: InstanceHost;
+  readonly options?: Ec2Options;
+}
+
+export function createEc2World({ clock, host, options = {} }: Ec2WorldOptions): Ec2World {
+  const state = createState(clock, host, options);
+  return {
+    operations: operationsOf(state),
+    fleet: fleetOf(state),
+    settings: state.settings,
+    ...seeding(state),
+    ...inspection(state),
+  };
+}
+
+function operationsOf(state: Ec2State): Operations {
+  const operations: Operations = {
+    ...imageOperations(state),
+    ...imageCreationOperations(state),
+    ...imageRetirementOperations(state),
+    ...imageAttributeOperations(state),
+    ...snapshotOperations(state),
+    ...volumeOperations(state),
+    ...instanceOperations(state),
+    ...keyPairOperations(state),
+    ...securityGroupOperations(state),
+    ...networkOperations(state),
+    ...tagOperations(state),
+    ...launchTemplateOperations(state),
+    ...launchTemplateChangeOperations(state),
+  };
+  const dry = Object.entries(operations).map(([name, operation]) => [name, withDryRun(operation)] as const);
+  // RunInstances checks more than permissions before it says that it would have succeeded.
+  return { ...Object.fromEntries(dry), ...instanceLaunchOperations(state) };
+}
+
+/** EC2 API reference, Common query parameters: a dry run that is permitted is answered with an error. */
+function withDryRun(operation: Operation): Operation {
+  return (call) => {
+    if (call.query.boolean("DryRun") === true) throw dryRunSucceeded();
+    return operation(call);
+  };
+}
+
+function fleetOf(state: Ec2State): Fleet {
+  return {
+    image(place, imageId) {
+      const image = seenImage(state, place, imageId);
+      if (image === undefined) return undefined;
+      const { id, architecture, ownerId } = image;
+      return { imageId: id, state: image.state, architecture, ownerId };
+    },
+    // Groups keep id and name both; the id is what counts.
+    launchTemplateVersion: (place, { launchTemplateName, ...specification }) =>
+      resolvedVersion(
+        templateVersion(
+          state,
+          place,
+          specification.launchTemplateId === undefined
+            ? { ...specification, launchTemplateName }
+            : specification,
+        ),
+      ),
+    launch: (place, request) => launchForGroup(state, place, request).id,
+    terminate(_place, instanceId) {
+      const instance = state.resources.get(instanceId);
+      if (instance?.kind === "instance") terminate(state, instance);
+    },
+  };
+}
+
+function seeding(
+  state: Ec2State,
+): Pick<
+  Ec2World,
+  | "addImage"
+  | "addBaseImage"
+  | "addLaunchTemplate"
+  | "addLaunchTemplateVersion"
+  | "setImageState"
+  | "failNextImage"
+> {
+  return {
+    addImage: (place, seed) => addImage(state, place, seed),
+    addBaseImage({ ownerId = "099720109477", ...seed }) {
+      const content = { launchPermissions: [{ group: "all" }], ownerAlias: "amazon", ...seed };
+      return new Map(
+        regions.map((region) => [region, addImage(state, { region, accountId: ownerId }, content)] as const),
+      );
+    },
+    addLaunchTemplate(place, name, data) {
+      const resource = newResource(state, place, "launch-template", {});
+      const version = { number: 1, description: undefined, createdAt: resource.createdAt, data };
+      return add(state, {
+        ...resource,
+        kind: "launch-template",
+        name,
+        defaultVersion: 1,
+        latestVersion: 1,
+        versions: [version],
+      });
+    },
+    addLaunchTemplateVersion(launchTemplateId, data) {
+      const template = seeded(state, launchTemplateId, "launch-template");
+      const number = template.latestVersion + 1;
+      const version = { number, description: undefined, createdAt: state.clock.now(), data };
+      template.latestVersion = number;
+      template.versions = [...template.versions, version];
+      return version;
+    },
+    setImageState(imageId, imageState, reason) {
+      const image = seeded(state, imageId, "image");
+      image.state = imageState;
+      image.stateReason = reason;
+      if (imageState === "available") image.availableAt ??= state.clock.now();
+    },
+    failNextImage({
+      state: imageState = "failed",
+      code = "Server.InternalError",
+      message = "Internal error",
+    } = {}) {
+      state.imageOutcomes.push({ state: imageState, code, message });
+    },
+  };
+}
+
+function addImage(state: Ec2State, place: Place, seed: ImageSeed): Image {
+  const snapshot = addSnapshot(state, place, {
+    volumeId: "vol-ffffffff",
+    volumeSize: 8,
+    description: `Root of ${seed.name}`,
+    encrypted: false,
+    state: "completed",
+    tags: {},
+  });
+  const root = {
+    deviceName: seed.rootDeviceName ?? "/dev/sda1",
+    snapshotId: snapshot.id,
+    volumeSize: 8,
+    volumeType: "gp3",
+    encrypted: false,
+    deleteOnTermination: true,
+  };
+  const image = newImage(state, place, { state: "available", blockDevices: [root], ...seed });
+  if (image.state === "available") image.availableAt = state.clock.now();
+  return image;
+}
+
+function seeded<K extends "image" | "launch-template">(
+  state: Ec2State,
+  id: string,
+  kind: K,
+): K extends "image" ? Image : LaunchTemplate;
+function seeded(state: Ec2State, id: string, kind: "image" | "launch-template"): Image | LaunchTemplate {
+  const resource = state.resources.get(id);
+  if (resource?.kind === kind) return resource;
+  throw new Error(`The sandbox has no ${kind} ${id}`);
+}
+
+function inspection(
+  state: Ec2State,
+): Omit<Ec2World, "operations" | "fleet" | "settings" | keyof ReturnType<typeof seeding>> {
+  const listed = <K extends Parameters<typeof every>[1]>(
+    kind: K,
+  ): ((place?: Place) => ReturnType<typeof every<K>>) => {
+    return (place) =>
+      every(state, kind).filter(
+        (resource) =>
+          place === undefined || (resource.region === place.region && resource.ownerId === place.accountId),
+      );
+  };
+  return {
+    images: listed("image"),
+    instances: listed("instance"),
+    snapshots: listed("snapshot"),
+    volumes: listed("volume"),
+    keyPairs: listed("key-pair"),
+    securityGroups: listed("security-group"),
+    launchTemplates: listed("launch-template"),
+    launchTemplateVersions: (id) => seeded(state, id, "launch-template").versions,
+  };
+}

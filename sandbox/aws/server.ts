@@ -1,0 +1,317 @@
+/**
+ * AWS on loopback: the Query protocol of EC2, Auto Scaling and STS on one port. The services themselves are
+ * tables of operations; this file knows only the wire: routing, credentials, XML, the request log and faults.
+ */
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { randomUUID } from "node:crypto";
+import { XMLBuilder } from "fast-xml-parser";
+import type { SandboxClock } from "../clock.ts";
+import type { FaultEffect, Faults } from "../faults.ts";
+import type { LoggedRequest, RequestLog } from "../request-log.ts";
+import { AwsError, Query } from "./query.ts";
+import type { Call, Operations } from "./query.ts";
+
+export type AwsService = "ec2" | "autoscaling" | "sts";
+
+export interface AwsAccount {
+  accountId: string;
+  /** `valid` (default); `expired` and `unknown` are refused as AWS refuses them. May be changed while running. */
+  state?: "valid" | "expired" | "unknown";
+}
+
+/** Access key id to account. The server looks up on every request, so tests may add, expire and remove keys. */
+export type AwsAccounts = Record<string, AwsAccount>;
+
+export interface AwsServerOptions {
+  readonly clock: SandboxClock;
+  readonly log: RequestLog;
+  readonly faults: Faults;
+  readonly services: Readonly<Partial<Record<AwsService, Operations>>>;
+  readonly accounts: AwsAccounts;
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Throws AwsError when the caller's policy does not allow the request. Default: everything is allowed. */
+  readonly authorize?: (request: AuthorizedRequest) => void;
+}
+
+export interface AuthorizedRequest extends Call {
+  readonly service: AwsService;
+  readonly action: string;
+  readonly accessKeyId: string;
+}
+
+export interface AwsServer {
+  /** `http://127.0.0.1:<port>` */
+  readonly url: string;
+  readonly port: number;
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  close(): Promise<void>;
+}
+
+interface Protocol {
+  readonly version: string;
+  readonly namespace: string;
+  /** EC2's variant has neither `<XResult>` nor `<ErrorResponse>`. */
+  readonly variant: "ec2" | "query";
+  readonly unknownKey: AwsError;
+  readonly expired: AwsError;
+}
+
+const unknownToken = new AwsError(
+  "InvalidClientTokenId",
+  "The security token included in the request is invalid.",
+  403,
+);
+const expiredToken = new AwsError(
+  "ExpiredToken",
+  "The security token included in the request is expired",
+  403,
+);
+
+// EC2 API reference, Error codes; Auto Scaling and STS API reference, Common errors.
+const protocols: Readonly<Record<AwsService, Protocol>> = {
+  ec2: {
+    version: "2016-11-15",
+    namespace: "http://ec2.amazonaws.com/doc/2016-11-15/",
+    variant: "ec2",
+    unknownKey: new AwsError(
+      "AuthFailure",
+      "AWS was not able to validate the provided access credentials",
+      401,
+    ),
+    expired: new AwsError("RequestExpired", "Request has expired."),
+  },
+  autoscaling: {
+    version: "2011-01-01",
+    namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/",
+    variant: "query",
+    unknownKey: unknownToken,
+    expired: expiredToken,
+  },
+  sts: {
+    version: "2011-06-15",
+    namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+    variant: "query",
+    unknownKey: unknownToken,
+    expired: expiredToken,
+  },
+};
+
+const serviceNames: readonly AwsService[] = ["ec2", "autoscaling", "sts"];
+
+/** One request, decoded. */
+interface Exchange {
+  readonly service: AwsService;
+  readonly action: string;
+  readonly region: string;
+  readonly accessKeyId: string;
+  readonly query: Query;
+  readonly requestId: string;
+  readonly entry: LoggedRequest;
+  readonly response: ServerResponse;
+}
+
+export async function startAwsServer(options: AwsServerOptions): Promise<AwsServer> {
+  const handle = createAwsHandler(options);
+  const server = createServer(handle);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port ?? 0, "127.0.0.1", resolve);
+  });
+  const port = portOf(server);
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    handle,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function portOf(server: Server): number {
+  const address = server.address();
+  if (typeof address === "object" && address !== null) return address.port;
+  throw new Error("The server does not listen on a TCP port");
+}
+
+/** The request handler without a listener, for a proxy that terminates TLS itself. */
+export function createAwsHandler(
+  options: AwsServerOptions,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  return (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("error", () => response.destroy());
+    request.on("end", () => {
+      const exchange = decode(options, request, response, Buffer.concat(chunks).toString("utf8"));
+      const effect = options.faults.take(exchange);
+      if (effect === undefined) answer(options, exchange);
+      else meet(effect, options, exchange);
+    });
+  };
+}
+
+function decode(
+  options: AwsServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: string,
+): Exchange {
+  const search = new URL(request.url ?? "/", "http://localhost").searchParams;
+  const query = new Query([...search, ...new URLSearchParams(body)]);
+  const scope = credentialScope(request.headers.authorization);
+  const action = query.string("Action") ?? "";
+  const service = route(options.services, query.string("Version"), action, scope.service);
+  const entry = options.log.add({
+    service,
+    action,
+    region: scope.region,
+    params: query.flat(),
+    at: options.clock.date(),
+    // A dry run changes nothing whatever its action is called (EC2 API reference, Common query parameters).
+    writes: !/^(?:Describe|Get|List)/.test(action) && query.boolean("DryRun") !== true,
+    userAgent: request.headers["user-agent"] ?? "",
+    status: 0,
+  });
+  const { region, accessKeyId } = scope;
+  return { service, action, region, accessKeyId, query, requestId: randomUUID(), entry, response };
+}
+
+function route(
+  services: AwsServerOptions["services"],
+  version: string | undefined,
+  action: string,
+  signedFor: string,
+): AwsService {
+  return (
+    serviceNames.find((name) => protocols[name].version === version) ??
+    serviceNames.find((name) => services[name]?.[action] !== undefined) ??
+    serviceNames.find((name) => name === signedFor) ??
+    "ec2"
+  );
+}
+
+/** `AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/ec2/aws4_request, …` */
+function credentialScope(authorization = ""): { accessKeyId: string; region: string; service: string } {
+  const scope = /Credential=([^/]+)\/\d+\/([^/]+)\/([^/]+)\/aws4_request/.exec(authorization);
+  return { accessKeyId: scope?.[1] ?? "", region: scope?.[2] ?? "us-east-1", service: scope?.[3] ?? "" };
+}
+
+function meet(effect: FaultEffect, options: AwsServerOptions, exchange: Exchange): void {
+  switch (effect.kind) {
+    case "reply":
+      sendError(exchange, new AwsError(effect.code, effect.message, effect.status), effect.headers);
+      break;
+    case "reply-after-effect":
+      attempt(options, exchange);
+      sendError(exchange, new AwsError(effect.code, effect.message, effect.status));
+      break;
+    case "drop-before":
+      exchange.response.socket?.destroy();
+      break;
+    case "drop-after":
+      attempt(options, exchange);
+      exchange.response.socket?.destroy();
+      break;
+    case "delay":
+      setTimeout(() => answer(options, exchange), effect.milliseconds);
+      break;
+  }
+}
+
+function answer(options: AwsServerOptions, exchange: Exchange): void {
+  const result = attempt(options, exchange);
+  if (result instanceof AwsError) sendError(exchange, result);
+  else sendResult(exchange, result);
+}
+
+/** Carries the request out. Anything but an AwsError is a defect of the sandbox, answered as AWS answers its own. */
+function attempt(options: AwsServerOptions, exchange: Exchange): Record<string, unknown> | AwsError {
+  try {
+    return perform(options, exchange);
+  } catch (error) {
+    if (error instanceof AwsError) return error;
+    process.stderr.write(
+      `sandbox: ${exchange.action}: ${error instanceof Error ? error.stack : String(error)}\n`,
+    );
+    return new AwsError("InternalError", `The sandbox failed: ${String(error)}`, 500);
+  }
+}
+
+function perform(options: AwsServerOptions, exchange: Exchange): Record<string, unknown> {
+  const { service, action, region, accessKeyId, query, requestId } = exchange;
+  const account = options.accounts[accessKeyId];
+  if (account === undefined || account.state === "unknown") throw protocols[service].unknownKey;
+  if (account.state === "expired") throw protocols[service].expired;
+  // Lets everything that was due before this request happen before it.
+  options.clock.now();
+  const operation = options.services[service]?.[action];
+  if (operation === undefined) {
+    throw new AwsError("InvalidAction", `The action ${action} is not valid for this web service.`);
+  }
+  const call: Call = { query, region, accountId: account.accountId, requestId };
+  options.authorize?.({ ...call, service, action, accessKeyId });
+  return operation(call);
+}
+
+const builder = new XMLBuilder({ format: false, ignoreAttributes: false, attributeNamePrefix: "@" });
+
+function sendResult(exchange: Exchange, result: Record<string, unknown>): void {
+  const { action, requestId } = exchange;
+  const { variant, namespace } = protocols[exchange.service];
+  const content =
+    variant === "ec2"
+      ? { requestId, ...result }
+      : { [`${action}Result`]: result, ResponseMetadata: { RequestId: requestId } };
+  send(exchange, 200, { [`${action}Response`]: { "@xmlns": namespace, ...content } });
+}
+
+function sendError(
+  exchange: Exchange,
+  error: AwsError,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const { requestId } = exchange;
+  const { variant, namespace } = protocols[exchange.service];
+  exchange.entry.error = error.code;
+  const { code: Code, message: Message } = error;
+  const Type = error.status >= 500 ? "Receiver" : "Sender";
+  const content =
+    variant === "ec2"
+      ? { Response: { Errors: { Error: { Code, Message } }, RequestID: requestId } }
+      : { ErrorResponse: { "@xmlns": namespace, Error: { Type, Code, Message }, RequestId: requestId } };
+  send(exchange, error.status, content, headers);
+}
+
+function send(
+  exchange: Exchange,
+  status: number,
+  content: Record<string, unknown>,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const { response, entry, requestId } = exchange;
+  entry.status = status;
+  // A Date header of another time makes the AWS SDKs correct their clock and resend; none at all is harmless.
+  response.sendDate = false;
+  response.writeHead(status, {
+    "content-type": "text/xml;charset=UTF-8",
+    "x-amzn-requestid": requestId,
+    ...headers,
+  });
+  response.end(`<?xml version="1.0" encoding="UTF-8"?>${builder.build(plain(content))}`);
+}
+
+/** What the XML builder needs: dates as ISO 8601, empty lists and structures as empty elements, no undefined. */
+function plain(value: unknown): unknown {
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value)
+    .filter(([, item]) => item !== undefined && item !== null && !(Array.isArray(item) && item.length === 0))
+    .map(([key, item]) => [key, plain(item)] as const);
+  return entries.length === 0 ? "" : Object.fromEntries(entries);
+}

@@ -1,0 +1,209 @@
+import type { DocumentNode, ExecutionResult } from "graphql";
+import { execute, GraphQLError, Kind, OperationTypeNode, parse, validate } from "graphql";
+import type { GitHubToken } from "./access.ts";
+import { sees } from "./access.ts";
+import type { Answer, Body } from "./endpoint.ts";
+import { isBody, nodeId } from "./endpoint.ts";
+import type { GitObject, GitRef, ObjectType } from "./git.ts";
+import { readObject, readObjects } from "./git.ts";
+import { schema } from "./graphql-schema.ts";
+import type { Actor } from "./objects.ts";
+import { readCommit, readTag, utc, zoned } from "./objects.ts";
+import type { RefsArguments } from "./ref-listing.ts";
+import { cursor, graphqlError, refPage } from "./ref-listing.ts";
+import type { GitHubRepository } from "./repository.ts";
+
+/** Answers `POST /graphql`. Errors of a query are answered with 200, as GitHub does. */
+export async function answerGraphql(
+  body: Body,
+  token: GitHubToken,
+  find: (owner: string, name: string) => GitHubRepository | undefined,
+): Promise<Answer> {
+  if (typeof body["query"] !== "string") {
+    return {
+      status: 200,
+      body: { errors: [{ message: "A query attribute must be specified and must be a string." }] },
+    };
+  }
+  const document = parsed(body["query"]);
+  if (document instanceof GraphQLError) return { status: 200, body: { errors: [errorJson(document)] } };
+  const problems = validate(schema, document);
+  if (problems.length > 0) return { status: 200, body: { errors: problems.map(errorJson) } };
+  const rootValue = {
+    repository: (args: { owner: string; name: string }) => {
+      const repository = find(args.owner, args.name);
+      if (repository !== undefined && sees(token, repository)) return repositoryNode(repository);
+      const message = `Could not resolve to a Repository with the name '${args.owner}/${args.name}'.`;
+      throw graphqlError("NOT_FOUND", message);
+    },
+  };
+  const variableValues = isBody(body["variables"]) ? body["variables"] : {};
+  const operationName = typeof body["operationName"] === "string" ? body["operationName"] : null;
+  const result = await execute({ schema, document, rootValue, variableValues, operationName });
+  return { status: 200, body: resultJson(result) };
+}
+
+/** Whether a request could change something: for the request log. */
+export function isMutation(body: Body): boolean {
+  const document = typeof body["query"] === "string" ? parsed(body["query"]) : undefined;
+  if (document === undefined || document instanceof GraphQLError) return false;
+  return document.definitions.some(
+    (definition) =>
+      definition.kind === Kind.OPERATION_DEFINITION && definition.operation === OperationTypeNode.MUTATION,
+  );
+}
+
+function parsed(query: string): DocumentNode | GraphQLError {
+  try {
+    return parse(query);
+  } catch (error) {
+    if (error instanceof GraphQLError) return error;
+    throw error;
+  }
+}
+
+function errorJson(error: GraphQLError): object {
+  const { type, ...extensions } = error.extensions;
+  return {
+    ...(type === undefined ? {} : { type }),
+    ...(error.path === undefined ? {} : { path: error.path }),
+    ...(Object.keys(extensions).length === 0 ? {} : { extensions }),
+    ...(error.locations === undefined ? {} : { locations: error.locations }),
+    message: error.message,
+  };
+}
+
+function resultJson(result: ExecutionResult): object {
+  return {
+    data: result.data ?? null,
+    ...(result.errors === undefined ? {} : { errors: result.errors.map(errorJson) }),
+  };
+}
+
+/**
+ * Looks objects up together: what the fields of one level ask for at the same time goes to one git process,
+ * across all aliases of the query.
+ */
+class ObjectLoader {
+  readonly #path: string;
+  #waiting = new Map<string, PromiseWithResolvers<GitObject | undefined>>();
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async load(oid: string): Promise<GitObject | undefined> {
+    if (this.#waiting.size === 0) setImmediate(() => void this.#flush());
+    const known = this.#waiting.get(oid) ?? Promise.withResolvers<GitObject | undefined>();
+    this.#waiting.set(oid, known);
+    return known.promise;
+  }
+
+  async #flush(): Promise<void> {
+    const waiting = this.#waiting;
+    this.#waiting = new Map();
+    try {
+      const objects = await readObjects(this.#path, [...waiting.keys()]);
+      [...waiting.values()].forEach(({ resolve }, index) => resolve(objects[index]));
+    } catch (error) {
+      for (const { reject } of waiting.values()) reject(error);
+    }
+  }
+}
+
+/** A plain object a type; a function is a field that costs something, called only when the query asks for it. */
+function repositoryNode(repository: GitHubRepository): object {
+  const { path, fullName } = repository;
+  const loader = new ObjectLoader(path);
+  const refNode = (ref: Omit<GitRef, "type">, prefix: string): object => ({
+    id: nodeId("REF", `${fullName}:${ref.name}`),
+    name: ref.name.slice(prefix.length),
+    prefix,
+    target: async () => objectNode(repository, loader, await loader.load(ref.oid)),
+  });
+  const ref = async (name: string): Promise<object | null> => {
+    const oid = await repository.refTarget(name);
+    const prefix = /^refs\/[^/]+\//.exec(name)?.[0] ?? "";
+    return oid === undefined ? null : refNode({ name, oid }, prefix);
+  };
+  return {
+    id: nodeId("R", fullName),
+    name: repository.name,
+    nameWithOwner: fullName,
+    isPrivate: repository.private,
+    url: repository.htmlUrl,
+    defaultBranchRef: async () => ref(`refs/heads/${repository.defaultBranch}`),
+    ref: async (args: { qualifiedName: string }) => ref(args.qualifiedName),
+    object: async (args: { oid?: string; expression?: string }) => {
+      const name = args.oid ?? args.expression;
+      if (name === undefined) throw graphqlError("ARGUMENT_ERROR", "Please provide an oid or an expression");
+      return objectNode(repository, loader, await readObject(path, name));
+    },
+    refs: async (args: RefsArguments) => {
+      const page = await refPage(path, args);
+      const nodes = page.refs.map((found) => refNode(found, args.refPrefix));
+      const end = page.start + nodes.length;
+      return {
+        nodes,
+        edges: nodes.map((node, index) => ({ node, cursor: cursor(page.start + index + 1) })),
+        totalCount: page.total,
+        pageInfo: {
+          hasNextPage: page.hasNextPage,
+          hasPreviousPage: page.start > 0,
+          startCursor: nodes.length === 0 ? null : cursor(page.start + 1),
+          endCursor: nodes.length === 0 ? null : cursor(end),
+        },
+      };
+    },
+  };
+}
+
+function actorNode(actor: Actor | undefined): object | null {
+  return actor === undefined ? null : { name: actor.name, email: actor.email, date: zoned(actor) };
+}
+
+/** What each type of object has beside its name. */
+const DETAILS: Record<
+  ObjectType,
+  (object: GitObject, repository: GitHubRepository, loader: ObjectLoader) => object
+> = {
+  tag: (object, repository, loader) => {
+    const tag = readTag(object);
+    return {
+      __typename: "Tag",
+      name: tag.name,
+      message: tag.message,
+      tagger: actorNode(tag.tagger),
+      target: async () => objectNode(repository, loader, await loader.load(tag.object)),
+    };
+  },
+  commit: (object, repository) => {
+    const commit = readCommit(object);
+    return {
+      __typename: "Commit",
+      message: commit.message.replace(/\n$/, ""),
+      messageHeadline: commit.message.split("\n")[0],
+      author: actorNode(commit.author),
+      committer: actorNode(commit.committer),
+      authoredDate: utc(commit.author),
+      committedDate: utc(commit.committer),
+      url: `${repository.htmlUrl}/commit/${commit.oid}`,
+    };
+  },
+  blob: ({ body }) => ({ __typename: "Blob", byteSize: body.length, text: body.toString() }),
+  tree: () => ({ __typename: "Tree" }),
+};
+
+function objectNode(
+  repository: GitHubRepository,
+  loader: ObjectLoader,
+  object: GitObject | undefined,
+): object | null {
+  if (object === undefined) return null;
+  return {
+    oid: object.oid,
+    abbreviatedOid: object.oid.slice(0, 7),
+    id: nodeId(object.type, `${repository.fullName}:${object.oid}`),
+    ...DETAILS[object.type](object, repository, loader),
+  };
+}

@@ -1,0 +1,246 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:http";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { SandboxClock } from "../clock.ts";
+import type { FaultEffect, Faults } from "../faults.ts";
+import type { LoggedRequest, RequestLog } from "../request-log.ts";
+import type { GitHubTokens } from "./access.ts";
+import { authenticate, authorize } from "./access.ts";
+import { aboutEndpoints } from "./about.ts";
+import { commitEndpoints } from "./commits.ts";
+import type { Answer, Body, Endpoint, MatchingRefs } from "./endpoint.ts";
+import { isBody } from "./endpoint.ts";
+import { forbidden, GitHubError, notFound } from "./errors.ts";
+import { answerGraphql, isMutation } from "./graphql.ts";
+import { RateLimit } from "./rate-limit.ts";
+import { refEndpoints } from "./refs.ts";
+import type { GitHubRepository } from "./repository.ts";
+import { tagEndpoints } from "./tags.ts";
+import { treeEndpoints } from "./trees.ts";
+
+export interface GitHubServerOptions {
+  readonly clock: SandboxClock;
+  readonly log: RequestLog;
+  readonly faults: Faults;
+  readonly repositories: readonly GitHubRepository[];
+  readonly tokens: GitHubTokens;
+  /** Default: any free port. */
+  readonly port?: number;
+  /** GitHub Enterprise servers and proxies may lack GraphQL (`missing`: 404) or refuse it (`forbidden`: 403). */
+  readonly graphql?: "on" | "missing" | "forbidden";
+  /** Default: `whole`. */
+  readonly matchingRefs?: MatchingRefs;
+}
+
+export interface GitHubServer {
+  readonly apiUrl: string;
+  readonly graphqlUrl: string;
+  readonly close: () => Promise<void>;
+}
+
+const ENDPOINTS: readonly Endpoint[] = [
+  ...aboutEndpoints,
+  ...refEndpoints,
+  ...tagEndpoints,
+  ...commitEndpoints,
+  ...treeEndpoints,
+];
+
+/** A request as it came in, read to its end. */
+interface Received {
+  readonly message: IncomingMessage;
+  readonly method: string;
+  /** Decoded: `heads%2Fmain`, which Octokit sends, and `heads/main` are the same to GitHub. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** Undefined where the body is not JSON. */
+  readonly body: Body | undefined;
+}
+
+/** What all requests of one server share. */
+interface Service {
+  readonly options: GitHubServerOptions;
+  readonly limits: RateLimit;
+  url: string;
+}
+
+/** Serves the repositories as api.github.com does: REST at the root, GraphQL at `/graphql`. */
+export async function startGitHubServer(options: GitHubServerOptions): Promise<GitHubServer> {
+  const service: Service = { options, limits: new RateLimit(), url: "" };
+  const server = createServer((message, response) => {
+    // What is left to fail is a client that went away while it was sending.
+    serve(service, message, response).catch(() => message.socket.destroy());
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen(options.port ?? 0, "127.0.0.1", resolve);
+  await promise;
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
+  service.url = `http://127.0.0.1:${address.port}`;
+  return {
+    apiUrl: service.url,
+    graphqlUrl: `${service.url}/graphql`,
+    close: async () => {
+      const closed = Promise.withResolvers<void>();
+      server.close(() => closed.resolve());
+      server.closeAllConnections();
+      await closed.promise;
+    },
+  };
+}
+
+async function serve(service: Service, message: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { log, faults, clock } = service.options;
+  const request = await receive(message);
+  const action = `${request.method} ${request.path}`;
+  const entry = log.add({
+    service: "github",
+    action,
+    params: request.body ?? {},
+    at: clock.date(),
+    writes: request.path === "/graphql" ? isMutation(request.body ?? {}) : request.method !== "GET",
+    userAgent: message.headers["user-agent"] ?? "",
+    status: 0,
+  });
+  const effect = faults.take({ service: "github", action });
+  if (effect?.kind === "drop-before") {
+    message.socket.destroy();
+    return;
+  }
+  if (effect?.kind === "delay") await sleep(effect.milliseconds);
+  const answer = effect?.kind === "reply" ? faultAnswer(effect) : await answerOrError(service, request);
+  if (effect?.kind === "drop-after") {
+    message.socket.destroy();
+    return;
+  }
+  const final = effect?.kind === "reply-after-effect" ? faultAnswer(effect) : answer;
+  note(entry, final);
+  send(response, { ...final, headers: { ...service.limits.headers(message), ...final.headers } });
+}
+
+async function receive(message: IncomingMessage): Promise<Received> {
+  const url = new URL(message.url ?? "/", "http://sandbox");
+  const received = await text(message);
+  const { method = "GET" } = message;
+  return { message, method, path: decoded(url.pathname), query: url.searchParams, body: json(received) };
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+function json(received: string): Body | undefined {
+  if (received === "") return {};
+  try {
+    const value: unknown = JSON.parse(received);
+    return isBody(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function faultAnswer(effect: Extract<FaultEffect, { status: number }>): Answer {
+  const headers = effect.kind === "reply" ? (effect.headers ?? {}) : {};
+  return { status: effect.status, body: { message: effect.message }, headers };
+}
+
+function note(entry: LoggedRequest, answer: Answer): void {
+  entry.status = answer.status;
+  if (answer.status < 400 || !isBody(answer.body)) return;
+  entry.error = String(answer.body["message"]);
+}
+
+async function answerOrError(service: Service, request: Received): Promise<Answer> {
+  const rest = /^\/repos\/([^/]+)\/([^/]+)(\/.*)?$/.exec(request.path);
+  const endpoint = ENDPOINTS.find(
+    ({ method, pattern }) => method === request.method && pattern.test(rest?.[3] ?? ""),
+  );
+  const accepted = endpoint?.accepted ?? endpoint?.needs;
+  const headers = accepted === undefined ? {} : { "x-accepted-github-permissions": accepted };
+  try {
+    const answer =
+      request.path === "/graphql"
+        ? await graphql(service, request)
+        : await restAnswer(service, request, rest, endpoint);
+    return { ...answer, headers: { ...headers, ...answer.headers } };
+  } catch (error) {
+    // A fault of the sandbox, not of the client: told like GitHub tells its own, with the reason in plain view.
+    if (!(error instanceof GitHubError)) return { status: 500, body: { message: String(error) } };
+    const documentation = rest === null ? undefined : endpoint?.documentation;
+    const body = {
+      message: error.message,
+      documentation_url: documentation ?? "https://docs.github.com/rest",
+      status: String(error.status),
+    };
+    return { status: error.status, body, headers: { ...headers, ...error.headers } };
+  }
+}
+
+async function restAnswer(
+  service: Service,
+  request: Received,
+  rest: RegExpExecArray | null,
+  endpoint: Endpoint | undefined,
+): Promise<Answer> {
+  const { clock, tokens } = service.options;
+  const { headers } = request.message;
+  const token = authenticate(headers, tokens);
+  const [, owner = "", name = "", path = ""] = rest ?? [];
+  const repository = find(service, owner, name);
+  if (repository === undefined || endpoint === undefined) throw notFound();
+  authorize(token, repository, endpoint.needs, endpoint.accepted ?? endpoint.needs);
+  if (request.body === undefined) throw new GitHubError(400, "Problems parsing JSON");
+  if (/^\/(?:git|commits)\//.test(path) && (await repository.isEmpty())) {
+    throw new GitHubError(409, "Git Repository is empty.");
+  }
+  return endpoint.answer({
+    repository,
+    token,
+    clock,
+    path: endpoint.pattern.exec(path)?.slice(1) ?? [],
+    query: request.query,
+    body: request.body,
+    accept: headers.accept ?? "",
+    url: `${service.url}/repos/${repository.fullName}`,
+    matchingRefs: service.options.matchingRefs ?? "whole",
+  });
+}
+
+async function graphql(service: Service, request: Received): Promise<Answer> {
+  const { graphql: mode, tokens } = service.options;
+  if (mode === "missing" || request.method !== "POST") throw notFound();
+  const token = authenticate(request.message.headers, tokens);
+  if (mode === "forbidden") throw forbidden("contents=read");
+  if (request.body === undefined) throw new GitHubError(400, "Problems parsing JSON");
+  return answerGraphql(request.body, token, (owner, name) => find(service, owner, name));
+}
+
+/** GitHub's names of owners and repositories ignore case. */
+function find(service: Service, owner: string, name: string): GitHubRepository | undefined {
+  const wanted = `${owner}/${name}`.toLowerCase();
+  return service.options.repositories.find(({ fullName }) => fullName.toLowerCase() === wanted);
+}
+
+function send(response: ServerResponse, answer: Answer): void {
+  if (response.destroyed || response.headersSent) return;
+  const { body } = answer;
+  const bytes = body === undefined || Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
+  response.writeHead(answer.status, {
+    server: "github.com",
+    "x-github-request-id": randomUUID().toUpperCase(),
+    "x-github-media-type": "github.v3; format=json",
+    "x-github-api-version-selected": "2022-11-28",
+    ...(bytes === undefined
+      ? {}
+      : { "content-type": "application/json; charset=utf-8", "content-length": bytes.length }),
+    ...answer.headers,
+  });
+  response.end(bytes);
+}
