@@ -94,7 +94,7 @@ function describe(
     const type = wish.environment.instanceType;
     lines.push(
       `make a version of ${state.template.name} from ${state.template.version}: image ${state.template.imageId ?? "none"} → ${where}${type !== undefined && type !== state.template.instanceType ? `, instance type ${state.template.instanceType ?? "none"} → ${type}` : ""}`,
-      `replace ${state.capacity.desired} instances of ${name} by an instance refresh (${wish.environment.rollout.strategy}: ${describePreferences(preferences)}), ${estimate(state, preferences.MinHealthyPercentage ?? 90, preferences.MaxHealthyPercentage ?? 100)}`,
+      `replace ${state.capacity.desired === 1 ? "the instance" : `${state.capacity.desired} instances`} of ${name} by an instance refresh (${wish.environment.rollout.strategy}: ${describePreferences(preferences)}), ${estimate(state, preferences.MinHealthyPercentage ?? 90, preferences.MaxHealthyPercentage ?? 100)}`,
     );
   }
   if (plan.record) {

@@ -287,7 +287,9 @@ async function carryOut(
         },
       ],
     });
-    ports.log.info(`${targetName(plan.target)}: ${done.verified} instances in service, all on ${image.id}`);
+    ports.log.info(
+      `${targetName(plan.target)}: every instance in service (${done.verified}) runs ${image.id}`,
+    );
     return version;
   } catch (error) {
     if (error instanceof CancelledError && refreshId !== undefined)
