@@ -18,6 +18,8 @@ export interface Job {
   readonly attempt?: number;
   /** Over the sandbox's environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** False: the whole runner died, and the post step never came. */
+  readonly post?: boolean;
   /** Told each piece of output as it comes. */
   readonly onOutput?: (text: string) => void;
   /** Handed the main step's process when it has started, to signal it. */
@@ -49,7 +51,10 @@ export async function runJob(sandbox: Sandbox, folder: string, job: Job): Promis
   const stateVariables = Object.fromEntries(
     Object.entries(state).map(([name, value]) => [`STATE_${name}`, value]),
   );
-  const post = await runStep("post.js", { ...env, ...stateVariables }, { ...job, onStarted: () => {} });
+  const post =
+    job.post === false
+      ? { log: "" }
+      : await runStep("post.js", { ...env, ...stateVariables }, { ...job, onStarted: () => {} });
   sandbox.repository.setRunStatus(job.runId, "completed", main.code === 0 ? "success" : "failure");
   return {
     code: main.code,

@@ -126,6 +126,7 @@ environments:
     ["./packer/web.pkr.hcl", "packer/web.pkr.hcl"],
     ["packer//web.pkr.hcl", "packer/web.pkr.hcl"],
     ["./", "."],
+    [".", "."],
   ])("a template written as %s is %s", (written, template) => {
     expect(load(withImage("max-age: 1d").replace("web.pkr.hcl", written)).image.template).toBe(template);
   });
@@ -232,12 +233,12 @@ describe("every problem is told with its place", () => {
     [
       "no template",
       withImage("max-age: 1d").replace("  template: web.pkr.hcl\n", ""),
-      ['1:1 "image.template" is missing'],
+      ['2:3 "image.template" is missing'],
     ],
     [
       "no targets",
       "image: { template: web.pkr.hcl }\nenvironments:\n  dev:\n    branches: [main]\n",
-      ['3:3 "environments.dev.targets" is missing'],
+      ['4:5 "environments.dev.targets" is missing'],
     ],
     [
       "environments, but none",
@@ -402,7 +403,8 @@ record-prefix: a/b
       "4:3",
       "9:20",
       "10:3",
-      "12:3",
+      // What is missing is told where it would be written.
+      "13:5",
       "13:15",
       "14:16",
     ]);

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { GitHubToken } from "../../sandbox/github/access.ts";
 import { ACCESS_KEY, HOME, TOKEN } from "../../sandbox/sandbox.ts";
 import { isPacker, ourWrites, Stage } from "./stage.ts";
 
@@ -200,7 +201,8 @@ describe("refused after looking, with nothing written", () => {
   test("a token without contents: write", async () => {
     await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();
-    stage.sandbox.tokens[TOKEN] = { login: "octocat", permissions: { contents: "read", actions: "read" } };
+    const tokens = stage.sandbox.tokens as Record<string, GitHubToken>;
+    tokens[TOKEN] = { login: "octocat", permissions: { contents: "read", actions: "read" } };
     const result = await stage.push("develop");
     expect(result.code).toBe(1);
     expect(result.log).toContain("`permissions: contents: write`");
@@ -253,7 +255,7 @@ describe("bakes that fail", () => {
     expect(stage.sandbox.autoScaling.refreshes("web-dev")).toEqual([]);
   });
 
-  test("a secret that a provisioner prints is in no log, no summary, no output and no argument", async () => {
+  test("a secret that a provisioner prints is in no log, no summary, no output and no record", async () => {
     await using stage = await Stage.open();
     await useTemplate(stage, "prints-secret");
     const result = await stage.push("develop", { inputs: { "secret-vars": "token=hunter2-and-more" } });

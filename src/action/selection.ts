@@ -1,6 +1,6 @@
 import type { Run } from "../commands/ports.ts";
 import { environmentsForBranch } from "../config/branches.ts";
-import { loadConfig } from "../config/load.ts";
+import { loadConfig, repositoryPath } from "../config/load.ts";
 import { type Application, DEFAULT_STRATEGY, type Environment } from "../domain/application.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 import { DEFAULT_RECORD_PREFIX, isRefSegment } from "../domain/release-tag.ts";
@@ -39,7 +39,7 @@ export async function resolveApplication(
     name,
     recordPrefix: DEFAULT_RECORD_PREFIX,
     image: {
-      template: inline.template.replace(/\/+$/, ""),
+      template: repositoryPath(inline.template),
       inputs: undefined,
       vars: {},
       varFiles: [],

@@ -1,5 +1,6 @@
+import { posix } from "node:path";
 import { closest } from "fastest-levenshtein";
-import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import type * as z from "zod";
 import {
   type Application,
@@ -134,7 +135,7 @@ function toApplication(config: Config, document: Document, defaultName: string):
     name: config.application ?? defaultName,
     recordPrefix: config["record-prefix"] ?? DEFAULT_RECORD_PREFIX,
     image: {
-      template: config.image.template.replace(/\/+$/, ""),
+      template: repositoryPath(config.image.template),
       inputs: config.image.inputs,
       vars: Object.fromEntries(
         Object.entries(config.image.vars ?? {}).map(([name, value]) => [
@@ -142,10 +143,10 @@ function toApplication(config: Config, document: Document, defaultName: string):
           variableText(value, document, name),
         ]),
       ),
-      varFiles: config.image["var-files"] ?? [],
+      varFiles: (config.image["var-files"] ?? []).map(repositoryPath),
       maxAge: parseDuration(config.image["max-age"] ?? ""),
     },
-    environments: Object.entries(config.environments).map(([name, environment]): Environment => ({
+    environments: inFileOrder(config.environments, document).map(([name, environment]): Environment => ({
       name,
       branches: environment.branches ?? [],
       instanceType: environment["instance-type"],
@@ -158,13 +159,29 @@ function toApplication(config: Config, document: Document, defaultName: string):
   };
 }
 
+/** A path as git writes it: without `./`, doubled or closing slashes; `.` is the whole repository. */
+export function repositoryPath(written: string): string {
+  return posix.normalize(written).replace(/\/+$/, "");
+}
+
+/** Objects list keys that look like numbers first, whatever the file's order. */
+function inFileOrder(
+  environments: Config["environments"],
+  document: Document,
+): readonly (readonly [name: string, environment: Config["environments"][string]])[] {
+  const map = document.get("environments", true);
+  const names = isMap(map) ? map.items.map(({ key }) => String(key)) : [];
+  return Object.entries(environments).sort(([a], [b]) => names.indexOf(a) - names.indexOf(b));
+}
+
 /**
  * A variable's value as Packer takes it. A scalar is passed as it was written: `1.10` stays `1.10`, which YAML reads as
  * the number 1.1. Lists and maps become JSON, which is an HCL expression too.
  */
 function variableText(value: unknown, document: Document, name: string): string {
   if (typeof value === "string") return value;
-  const node = document.getIn(["image", "vars", name], true);
+  const written = document.getIn(["image", "vars", name], true);
+  const node = isAlias(written) ? written.resolve(document) : written;
   if (isScalar(node) && node.source !== undefined) return node.source;
   return JSON.stringify(value);
 }

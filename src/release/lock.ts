@@ -84,7 +84,7 @@ export async function takeLock(
       );
       said = whose;
     }
-    await clock.sleep(PAUSE, tools.signal);
+    await clock.sleep(Math.min(PAUSE, Math.max(0, deadline - clock.now().getTime())), tools.signal);
   }
 }
 

@@ -1,0 +1,335 @@
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as after } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { HOME } from "../../sandbox/sandbox.ts";
+import { ourWrites, Stage } from "./stage.ts";
+
+/** Rollouts that do not go as they should, and what is already there being found. */
+
+/** Waits in real time until something holds in the sandbox. */
+async function until(what: string, holds: () => boolean, seconds = 20): Promise<void> {
+  for (let tries = 0; tries < seconds * 50; tries += 1) {
+    if (holds()) return;
+    await after(20);
+  }
+  throw new Error(`not within ${seconds} s: ${what}`);
+}
+
+const refreshes = (stage: Stage, group = "web-dev") => stage.sandbox.autoScaling.refreshes(group);
+
+describe("a refresh that fails", () => {
+  test("an image that is never healthy is rolled back: red, the old version, no record, no lock", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 2000 });
+    const before = stage.running("web-qa");
+    const image = await stage.seedImage();
+    stage.sandbox.autoScaling.setHealth({ [image]: { healthyAfter: "never" } });
+    const result = await stage.push("stage");
+    expect(result.code).toBe(1);
+    expect(result.outputs["outcome"]).toBe("rolled-back");
+    expect(result.log).toMatch(/::error::eu-west-1\/web-qa: the rollout was rolled back: /);
+    expect(result.log).toContain("The group launches from version 1 of web-qa");
+    expect(stage.running("web-qa")).toEqual(before);
+    expect(stage.sandbox.autoScaling.group("web-qa").configuration).toMatchObject({
+      launchTemplate: { version: "1" },
+    });
+    expect(refreshes(stage, "web-qa").map((refresh) => refresh.status)).toEqual(["RollbackSuccessful"]);
+    expect(stage.records()).toEqual([]);
+    expect(stage.locks()).toEqual([]);
+    expect(result.summary).toContain("Rolled back");
+  });
+
+  test("launches that fail name AWS's reason", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 2000 });
+    const image = await stage.seedImage();
+    const reason =
+      "We currently do not have sufficient t3.small capacity in the Availability Zone you requested. Launching EC2 instance failed.";
+    stage.sandbox.autoScaling.setHealth({ [image]: { launchFailure: reason } });
+    const result = await stage.push("develop");
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("sufficient t3.small capacity");
+    expect(result.summary).toContain("sufficient t3.small capacity");
+    expect(stage.records()).toEqual([]);
+  });
+
+  test("time runs out: rolled back before AWS gives up", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 120 });
+    const image = await stage.seedImage();
+    stage.sandbox.autoScaling.setHealth({ [image]: { healthyAfter: "never" } });
+    const result = await stage.push("develop", { inputs: { timeout: "2s" } });
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("the timeout of 2 s has passed; rolling back");
+    expect(result.outputs["outcome"]).toBe("rolled-back");
+    expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["RollbackSuccessful"]);
+  });
+});
+
+describe("cancelled and killed", () => {
+  test("a cancel during the rollout rolls it back; post waits for that and releases the lock", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 60 });
+    await stage.seedImage();
+    let child: ChildProcess | undefined;
+    const job = stage.push("develop", { onStarted: (started) => (child = started) });
+    await until("the refresh is in progress", () =>
+      refreshes(stage).some((refresh) => refresh.status === "InProgress"),
+    );
+    child?.kill("SIGINT");
+    const result = await job;
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("Cancelled while eu-west-1/web-dev was being rolled out");
+    expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["RollbackSuccessful"]);
+    expect(stage.records()).toEqual([]);
+    expect(stage.locks()).toEqual([]);
+  });
+
+  test("`on-cancel: leave` leaves it, and the re-run takes it up and records it: one refresh, one release", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await stage.seedImage();
+    let child: ChildProcess | undefined;
+    const job = stage.push("develop", {
+      inputs: { "on-cancel": "leave" },
+      onStarted: (started) => (child = started),
+    });
+    await until("the refresh is in progress", () =>
+      refreshes(stage).some((refresh) => refresh.status === "InProgress"),
+    );
+    child?.kill("SIGINT");
+    expect((await job).code).toBe(1);
+    expect(stage.locks()).toEqual([]);
+    const again = await stage.run({ runId: 2, attempt: 2 });
+    expect(again.code, again.log).toBe(0);
+    expect(again.log).toContain("is already running and is taken up");
+    expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["Successful"]);
+    expect(stage.records()).toEqual(["release/dev/000001"]);
+  });
+
+  test("killed in the middle without post: the next attempt takes over the lock and the refresh, and doubles nothing", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await stage.seedImage();
+    let child: ChildProcess | undefined;
+    const job = stage.push("develop", {
+      onStarted: (started) => (child = started),
+      post: false,
+    });
+    await until("the refresh is in progress", () =>
+      refreshes(stage).some((refresh) => refresh.status === "InProgress"),
+    );
+    child?.kill("SIGKILL");
+    await job;
+    expect(stage.locks()).toEqual(["refs/kiln/lock/dev"]);
+    const again = await stage.run({ runId: 2, attempt: 2 });
+    expect(again.code, again.log).toBe(0);
+    expect(again.log).toContain("Taking over the lock of dev");
+    expect(again.log).toContain("version 2 of web-dev is there already");
+    expect(refreshes(stage)).toHaveLength(1);
+    expect(stage.records()).toEqual(["release/dev/000001"]);
+    expect(stage.locks()).toEqual([]);
+  });
+
+  test("a cancel during the bake: Packer cleans up, nothing is left, the lock is released", async () => {
+    await using stage = await Stage.open();
+    let child: ChildProcess | undefined;
+    const job = stage.push("develop", { onStarted: (started) => (child = started) });
+    await until("the build instance runs", () =>
+      stage.sandbox.ec2
+        .instances(HOME)
+        .some((instance) => instance.keyName !== undefined && instance.state === "running"),
+    );
+    child?.kill("SIGINT");
+    const result = await job;
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("The bake was cancelled");
+    expect(stage.leftovers()).toEqual([]);
+    expect(stage.images()).toEqual([]);
+    expect(stage.locks()).toEqual([]);
+  });
+
+  test("killed during the bake: post waits until Packer, which outlives us, has cleaned up", async () => {
+    await using stage = await Stage.open();
+    let child: ChildProcess | undefined;
+    const job = stage.push("develop", { onStarted: (started) => (child = started) });
+    await until("the build instance runs", () =>
+      stage.sandbox.ec2
+        .instances(HOME)
+        .some((instance) => instance.keyName !== undefined && instance.state === "running"),
+    );
+    child?.kill("SIGKILL");
+    const result = await job;
+    expect(result.log).toContain("Waiting for Packer to remove its temporary resources");
+    expect(result.log).toContain("Packer has ended");
+    expect(stage.leftovers()).toEqual([]);
+    expect(stage.locks()).toEqual([]);
+  });
+});
+
+describe("what is already there", () => {
+  test("a group on $Latest is pinned to what that means, before the new version is made", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    const image = await stage.seedImage();
+    const [template] = stage.sandbox.ec2.launchTemplates(HOME).filter((each) => each.name === "web-dev");
+    const base = stage.sandbox.ec2.launchTemplateVersions(template?.id ?? "")[0]?.data ?? {};
+    stage.sandbox.ec2.addLaunchTemplateVersion(template?.id ?? "", base);
+    stage.sandbox.autoScaling.addGroup({
+      ...HOME,
+      name: "web-floating",
+      min: 1,
+      max: 2,
+      desired: 1,
+      defaultInstanceWarmup: 10,
+      launchTemplate: { launchTemplateId: template?.id ?? "", version: "$Latest" },
+    });
+    const config = await stage.copy.read(".github/kiln.yml");
+    await stage.commit("Use the floating group", {
+      ".github/kiln.yml": config.replace("web-dev", "web-floating"),
+    });
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(result.log).toContain("pinned to version 2 of web-dev, which is what $Latest meant");
+    expect(ourWrites(result.requests).slice(2, 5)).toEqual([
+      "UpdateAutoScalingGroup",
+      "CreateLaunchTemplateVersion",
+      "StartInstanceRefresh",
+    ]);
+    expect(stage.running("web-floating")).toEqual([image]);
+  });
+
+  test("a refresh that is not ours is waited for, then ours begins", async () => {
+    await using stage = await Stage.open({ ssh: false, speed: 60 });
+    const image = await stage.seedImage();
+    stage.sandbox.log.clear();
+    const { AutoScalingClient, StartInstanceRefreshCommand } = await import("@aws-sdk/client-auto-scaling");
+    const client = new AutoScalingClient({
+      region: HOME.region,
+      endpoint: stage.sandbox.awsUrl,
+      credentials: { accessKeyId: "AKIASANDBOX000000000", secretAccessKey: "x" },
+    });
+    await client.send(
+      new StartInstanceRefreshCommand({
+        AutoScalingGroupName: "web-dev",
+        Preferences: { MinHealthyPercentage: 100, MaxHealthyPercentage: 200 },
+      }),
+    );
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(result.log).toContain("eu-west-1/web-dev: waiting for another instance refresh to end");
+    expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["Successful", "Successful"]);
+    expect(stage.running("web-dev")).toEqual([image]);
+  });
+
+  test("an answer to StartInstanceRefresh that was lost: the refresh that it started is taken up", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    stage.sandbox.faults.inject(
+      { service: "autoscaling", action: "StartInstanceRefresh" },
+      { kind: "reply-after-effect", status: 500, code: "InternalFailure", message: "lost" },
+    );
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(refreshes(stage)).toHaveLength(1);
+    expect(result.requests.filter((request) => request.action === "StartInstanceRefresh")).toHaveLength(1);
+  });
+
+  test("describes that fail now and then do not fail the rollout", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    stage.sandbox.faults.inject(
+      { service: "autoscaling", action: "DescribeInstanceRefreshes" },
+      { kind: "reply", status: 400, code: "RateExceeded", message: "Rate exceeded" },
+      { skip: 2, times: 3 },
+    );
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(stage.records()).toEqual(["release/dev/000001"]);
+  });
+
+  test("an image that a run baked and did not come to tag is adopted", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    const planned = await stage.push("develop", { inputs: { "dry-run": "true" } });
+    const digest = planned.outputs["image-digest"] ?? "";
+    const image = stage.sandbox.ec2.addImage(HOME, {
+      name: `web-${(await stage.copy.head()).slice(0, 12)}-${digest.slice(7, 19)}`,
+      sourceInstanceId: "i-0123456789abcdef0",
+    });
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(result.outputs).toMatchObject({ "image-id": image.id, baked: "false" });
+    expect(image.tags["kiln:digest"]).toBe(digest);
+  });
+});
+
+describe("the record and the lock", () => {
+  test("rolled out but not recorded: red, the record in the summary; the next run writes it and rolls nothing out", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    stage.sandbox.faults.inject(
+      { service: "github", action: "POST /repos/acme/web/git/refs" },
+      { kind: "reply", status: 403, code: "Forbidden", message: "Resource not accessible by integration" },
+      { skip: 1 },
+    );
+    const failed = await stage.push("develop");
+    expect(failed.code).toBe(1);
+    expect(failed.log).toContain("dev was rolled out, not recorded");
+    expect(failed.summary).toContain("Kiln-Record: 1");
+    expect(failed.summary).toContain("Environment: dev");
+    expect(stage.records()).toEqual([]);
+    const again = await stage.push("develop");
+    expect(again.code, again.log).toBe(0);
+    expect(again.outputs["release"]).toBe("release/dev/000001");
+    expect(refreshes(stage)).toHaveLength(1);
+  });
+
+  test("the answer to the record's creation was lost: one record", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    stage.sandbox.faults.inject(
+      { service: "github", action: "POST /repos/acme/web/git/refs" },
+      { kind: "reply-after-effect", status: 502, code: "Bad Gateway", message: "Bad Gateway" },
+      { skip: 1 },
+    );
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(stage.records()).toEqual(["release/dev/000001"]);
+  });
+
+  test("a lock that a live run holds is waited for, saying whose it is; nothing is touched", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    await holdLock(stage, 77);
+    stage.sandbox.repository.addRun({ id: 77, status: "in_progress" });
+    const result = await stage.push("develop", { inputs: { timeout: "1s" } });
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("dev is locked by mona's run https://github.com/acme/web/actions/runs/77");
+    expect(result.log).toContain("dev is still locked by mona's run");
+    expect(stage.locks()).toEqual(["refs/kiln/lock/dev"]);
+    expect(refreshes(stage)).toEqual([]);
+  });
+
+  test("a lock whose run has ended is taken over", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    await holdLock(stage, 77);
+    stage.sandbox.repository.addRun({ id: 77, status: "completed", conclusion: "cancelled" });
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(result.log).toContain("Taking over the lock of dev");
+    expect(stage.locks()).toEqual([]);
+  });
+
+  test("other people's tags under the prefix are named and ignored; their numbers are skipped", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    await stage.copy.git("tag", "release/dev/000007");
+    await stage.copy.git("tag", "-a", "-m", "mine", "release/dev/latest");
+    await stage.copy.git("push", "--quiet", "--tags", "origin");
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(result.outputs["release"]).toBe("release/dev/000008");
+    expect(result.log).toContain("The tag release/dev/000007 is no record: it is a lightweight tag");
+  });
+});
+
+/** A lock as another run's would be. */
+async function holdLock(stage: Stage, run: number): Promise<void> {
+  const message = `Lock of dev\n\nRun-Id: ${run}\nAttempt: 1\nRun: https://github.com/acme/web/actions/runs/${run}\nActor: mona\n`;
+  await stage.copy.git("tag", "-a", "-m", message, "lock-of-dev");
+  await stage.copy.git("push", "--quiet", "origin", "refs/tags/lock-of-dev:refs/kiln/lock/dev");
+}
