@@ -23,7 +23,8 @@ async function main(): Promise<void> {
     reportError(error);
     facts?.publish({ outcome: outcomeOf(error), error: errorResult(error) });
   }
-  if (runner !== undefined && facts !== undefined) {
+  // Servers older than job summaries do not name a file for them.
+  if (runner !== undefined && facts !== undefined && process.env["GITHUB_STEP_SUMMARY"] !== undefined) {
     const { renderSummary } = await import("./action/summary.ts");
     await core.summary.addRaw(renderSummary(facts.result, { ...runner.run })).write();
   }

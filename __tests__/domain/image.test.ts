@@ -30,8 +30,8 @@ describe("an image's name", () => {
   test("has at most 128 of the characters that EC2 takes, whatever the version", () => {
     fc.assert(
       fc.property(
-        fc.stringMatching(/^[A-Za-z0-9._-]{1,200}$/),
-        fc.string({ unit: "binary", maxLength: 300 }),
+        fc.stringMatching(/^[A-Za-z0-9._-]{1,200}$/, { size: "max" }),
+        fc.string({ unit: "binary", maxLength: 300, size: "max" }),
         fc.integer({ min: 1, max: 999 }),
         (application, version, serial) => {
           expect(imageName(application, version, DIGEST, serial)).toMatch(
@@ -45,7 +45,7 @@ describe("an image's name", () => {
 
   test("of a further bake is the first one's with a number behind it, so that a search by name finds both", () => {
     fc.assert(
-      fc.property(fc.string({ maxLength: 300 }), fc.integer({ min: 2, max: 999 }), (version, serial) => {
+      fc.property(fc.string({ maxLength: 300, size: "max" }), fc.integer({ min: 2, max: 999 }), (version, serial) => {
         expect(imageName("web", version, DIGEST, serial)).toBe(
           `${imageName("web", version, DIGEST)}-${serial}`,
         );

@@ -165,7 +165,7 @@ describe("what is already there", () => {
   test("a group on $Latest is pinned to what that means, before the new version is made", async () => {
     await using stage = await Stage.open({ ssh: false });
     const image = await stage.seedImage();
-    const [template] = stage.sandbox.ec2.launchTemplates(HOME).filter((each) => each.name === "web-dev");
+    const template = stage.sandbox.ec2.launchTemplates(HOME).find((each) => each.name === "web-dev");
     const base = stage.sandbox.ec2.launchTemplateVersions(template?.id ?? "")[0]?.data ?? {};
     stage.sandbox.ec2.addLaunchTemplateVersion(template?.id ?? "", base);
     stage.sandbox.autoScaling.addGroup({

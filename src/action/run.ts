@@ -6,6 +6,7 @@ import { bake } from "../commands/bake.ts";
 import { deploy } from "../commands/deploy.ts";
 import type { Ports } from "../commands/ports.ts";
 import type { DeployRequest } from "../commands/request.ts";
+import { CancelledError } from "../domain/errors.ts";
 import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
 import { cancelSignal } from "./cancel.ts";
@@ -52,17 +53,21 @@ export async function runCommand(
     state.finish();
     return;
   }
-  await HANDLERS[inputs.command](
-    {
-      ...inputs,
-      application,
-      environments,
-      version,
-      run,
-      vars: { ...application.image.vars, ...inputs.vars },
-    },
-    ports,
-  );
+  const request = {
+    ...inputs,
+    application,
+    environments,
+    version,
+    run,
+    vars: { ...application.image.vars, ...inputs.vars },
+  };
+  try {
+    await HANDLERS[inputs.command](request, ports);
+  } catch (error) {
+    // A cancelled run leaves what is still under way to its post step.
+    if (!(error instanceof CancelledError)) state.finish();
+    throw error;
+  }
   state.finish();
   facts.publish({ outcome: overallOutcome(facts.result) });
 }

@@ -27,6 +27,11 @@ export class SavedState implements Unfinished {
     this.#save();
   }
 
+  unlocked(lock: Lock): void {
+    this.#state = { ...this.#state, locks: this.#state.locks.filter((other) => other.ref !== lock.ref) };
+    this.#save();
+  }
+
   packerStarted(pid: number): void {
     this.#state = { ...this.#state, packerPid: pid };
     this.#save();
@@ -37,9 +42,10 @@ export class SavedState implements Unfinished {
     this.#save();
   }
 
-  /** Nothing is left for the post step. */
+  /** The command ended by itself: only a lock that could not be released is left for the post step. */
   finish(): void {
-    this.#state = NOTHING;
+    const { locks } = this.#state;
+    this.#state = { ...NOTHING, locks, finished: locks.length === 0 };
     this.#save();
   }
 

@@ -12,8 +12,13 @@ const FOLLOW_INTERVAL = 200;
 
 /** Programs as the runner's machine has them. */
 export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string): Subprocess {
+  const inherited = Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) =>
+      value === undefined || !isForChildren(name, env) ? [] : [[name, value]],
+    ),
+  );
   const environment = (options: SubprocessOptions): Record<string, string> => ({
-    ...(env as Record<string, string>),
+    ...inherited,
     ...options.env,
   });
   return {
@@ -30,6 +35,16 @@ export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string
     start: (command, args, options) =>
       startDetached(command, args, options, environment(options), temporaryFolder),
   };
+}
+
+/**
+ * The step's inputs, its token and secrets among them, are nobody else's business. AWS_MAX_ATTEMPTS, elsewhere a number
+ * of retries, is to Packer's Amazon plugin a number of looks two seconds apart: alone it would make Packer give up on
+ * an image after seconds.
+ */
+function isForChildren(name: string, env: NodeJS.ProcessEnv): boolean {
+  if (name === "AWS_MAX_ATTEMPTS") return env["AWS_POLL_DELAY_SECONDS"] !== undefined;
+  return !name.startsWith("INPUT_");
 }
 
 /**

@@ -33,6 +33,8 @@ export function createAwsClients(options: AwsClientOptions): AwsClients {
   const settings = (region: string, maxAttempts = MAX_ATTEMPTS): ClientSettings => ({
     region,
     maxAttempts,
+    // A connection that says nothing any more is an error that is tried again, not a wait without end.
+    requestHandler: { connectionTimeout: 10_000, requestTimeout: 60_000, throwOnRequestTimeout: true },
     customUserAgent: options.userAgent.map(([name, value]): [string, string] => [name, value]),
   });
   return {
@@ -55,6 +57,11 @@ interface ClientSettings {
   readonly region: string;
   readonly maxAttempts: number;
   readonly customUserAgent: [string, string][];
+  readonly requestHandler: {
+    readonly connectionTimeout: number;
+    readonly requestTimeout: number;
+    readonly throwOnRequestTimeout: boolean;
+  };
 }
 
 async function autoScaling(settings: ClientSettings): Promise<AutoScalingClient> {

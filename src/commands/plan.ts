@@ -1,9 +1,10 @@
 import type { RefreshPreferences } from "@aws-sdk/client-auto-scaling";
 import { type Environment, type Target, targetName } from "../domain/application.ts";
-import type { Digest } from "../domain/image.ts";
+import type { Digest, ImageId } from "../domain/image.ts";
 import { formatReleaseTag, type ReleaseTag } from "../domain/release-tag.ts";
 import type { ImageChoice } from "../image/choice.ts";
 import type { LedgerPage } from "../release/ledger.ts";
+import type { ReleaseRecord } from "../release/record.ts";
 import { estimate, type Finding, preflight } from "../rollout/preflight.ts";
 import { refreshPreferences } from "../rollout/strategy.ts";
 import { alreadyRuns, type TargetState } from "../rollout/target-state.ts";
@@ -11,6 +12,8 @@ import { alreadyRuns, type TargetState } from "../rollout/target-state.ts";
 /** What was read about an environment before anything is decided. */
 export interface Situation {
   readonly ledger: LedgerPage;
+  /** The newest releases of the other environments. */
+  readonly elsewhere: readonly ReleaseRecord[];
   readonly target: TargetState;
   readonly image: ImageChoice;
 }
@@ -74,17 +77,17 @@ export function planRelease(situation: Situation, wish: Wish): ReleasePlan {
   return { ...base, lines: describe(base, situation, wish) };
 }
 
-function describe(
-  plan: Omit<ReleasePlan, "lines">,
-  { target: state, ledger }: Situation,
-  wish: Wish,
-): string[] {
+function describe(plan: Omit<ReleasePlan, "lines">, situation: Situation, wish: Wish): string[] {
+  const { target: state, ledger } = situation;
   const { image, preferences } = plan;
   const name = targetName(plan.target);
   const lines: string[] = [];
   const where = image.kind === "bake" ? "the new image" : image.image.id;
   if (image.kind === "bake") lines.push(`bake ${image.name} with Packer: ${image.why}`);
-  else lines.push(`${image.kind} ${image.image.id} (${image.image.name}): it ${image.why}`);
+  else
+    lines.push(
+      `${image.kind} ${image.image.id} (${image.image.name}): it ${image.why}${provenWhere(image.image.id, situation)}`,
+    );
   if (!plan.rollOut) lines.push(`${name} runs ${where} already: nothing to roll out`);
   if (plan.pin)
     lines.push(
@@ -107,6 +110,13 @@ function describe(
     );
   }
   return lines;
+}
+
+/** Where the image has been released already, by the newest records. */
+function provenWhere(id: ImageId, { elsewhere }: Situation): string {
+  const releases = elsewhere.filter((record) => Object.values(record.images).includes(id));
+  if (releases.length === 0) return "";
+  return `, released as ${releases.map((record) => formatReleaseTag(record.tag)).join(", ")}`;
 }
 
 /** The API's own names and values, less what is a matter of course. */

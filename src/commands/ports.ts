@@ -31,6 +31,7 @@ export interface Facts {
 /** What the run's post step finishes when this process does not come to it. */
 export interface Unfinished {
   locked(lock: Lock): void;
+  unlocked(lock: Lock): void;
   packerStarted(pid: number): void;
   refreshStarted(refresh: {
     readonly region: string;

@@ -73,13 +73,16 @@ export async function releaseTo(
 async function observe(wish: Wish, request: DeployRequest, ports: Ports): Promise<Situation> {
   const [target] = wish.environment.targets;
   if (target === undefined) throw new Error(`environment ${wish.environment.name} has no target`);
+  const name = wish.environment.name;
+  const names = request.application.environments.map((environment) => environment.name);
   const [pages, state, image] = await Promise.all([
-    readLedger(ports.repository, wish.recordPrefix, [wish.environment.name], ports.log),
+    readLedger(ports.repository, wish.recordPrefix, names, ports.log),
     observeTarget(ports.aws, target),
     chooseImage(request, wish.digest, target.region, ports),
   ]);
   return {
-    ledger: pages.get(wish.environment.name) ?? { newest: undefined, highestNumber: 0 },
+    ledger: pages.get(name) ?? { newest: undefined, highestNumber: 0 },
+    elsewhere: [...pages].flatMap(([other, page]) => (other === name ? [] : (page.newest ?? []))),
     target: state,
     image,
   };
@@ -156,11 +159,14 @@ async function underLock(
 
 /** A lock that cannot be released now is released by the post step; the release itself stands. */
 async function letGo(lock: Lock, ports: Ports): Promise<void> {
-  await releaseLock(ports.repository, lock).catch((error: unknown) => {
+  try {
+    await releaseLock(ports.repository, lock);
+    ports.unfinished.unlocked(lock);
+  } catch (error) {
     ports.log.warning(
       `The lock ${lock.ref} could not be released yet: ${error instanceof Error ? error.message : String(error)}`,
     );
-  });
+  }
 }
 
 interface Settled {

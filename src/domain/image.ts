@@ -28,15 +28,18 @@ export interface Image {
 
 /** The longest name that EC2 takes for an AMI (API reference, CreateImage, Name). */
 const MAX_NAME_LENGTH = 128;
+/** Kept free for `-2` … `-999`, so that a further bake's name begins with the first one's. */
+const SERIAL_LENGTH = 4;
 
 /**
  * `<application>-<version>-<first 12 of the digest>`, and `-2`, `-3` for a further bake of the same content.
  * The version is free text: what EC2 does not take in a name becomes `-`, and it is cut where the name gets too long.
  */
 export function imageName(application: string, version: string, digest: Digest, serial = 1): string {
-  const tail = `-${digest.slice("sha256:".length, "sha256:".length + 12)}${serial > 1 ? `-${serial}` : ""}`;
+  const tail = `-${digest.slice("sha256:".length, "sha256:".length + 12)}`;
   const head = `${application}-${version.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^-+|-+$/g, "")}`;
-  return `${head.slice(0, MAX_NAME_LENGTH - tail.length).replace(/-+$/, "")}${tail}`;
+  const name = `${head.slice(0, MAX_NAME_LENGTH - tail.length - SERIAL_LENGTH).replace(/-+$/, "")}${tail}`;
+  return serial > 1 ? `${name}-${serial}` : name;
 }
 
 /** The keys of the tags that Kiln writes on AMIs and snapshots. */

@@ -194,6 +194,14 @@ function translate(error: unknown, what: string, repository: string): unknown {
       next: "Check the `token` input; the default, ${{ github.token }}, is valid for as long as the job runs.",
     });
   }
+  if ((status === 403 || status === 429) && /rate limit/i.test(error.message)) {
+    return new RemoteError("GitHub's rate limit is used up", {
+      code: "rate-limit",
+      cause: error,
+      state: `Could not ${what} in ${repository}. ${said}`,
+      next: "Run the job again when the limit has been reset; see docs.github.com, rate limits for the REST API.",
+    });
+  }
   if (status === 403) {
     return new RemoteError(`The token may not ${what} in ${repository}`, {
       code: "403",

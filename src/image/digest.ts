@@ -53,31 +53,30 @@ export interface Checkout {
  * @throws KilnError where git does not know the commit, the folder is no repository, or the template is not there
  */
 export async function contentFiles(recipe: ImageRecipe, checkout: Checkout): Promise<readonly ContentFile[]> {
-  const decides = contentMatcher(recipe);
   // Independent of each other: the commit's tree, what differs from it, and what git does not track.
   const [tree, changed, untracked] = await Promise.all([
     listTree(checkout),
     git(checkout, ["diff", "--name-only", "--no-renames", "-z", checkout.commit, "--"]).catch(() => ""),
-    git(checkout, ["ls-files", "--others", "-z", "--", ...searchRoots(recipe)]),
+    git(checkout, ["--literal-pathspecs", "ls-files", "--others", "-z", "--", ...searchRoots(recipe)]),
   ]);
+  const working = await withFoldersOpened([...records(changed), ...records(untracked)], checkout);
+  const decides = contentMatcher(recipe, [...tree.map(({ path }) => path), ...working]);
   const files = new Map(tree.filter((file) => decides(file.path)).map((file) => [file.path, file]));
-  const modified = new Set(records(changed).filter(decides));
-  const others = records(untracked).filter(decides);
-  for (const path of modified) files.delete(path);
-  for (const file of await hashWorkingFiles([...new Set([...modified, ...others])], checkout))
+  for (const path of records(changed)) files.delete(path);
+  for (const file of await hashWorkingFiles([...new Set(working.filter(decides))], checkout))
     files.set(file.path, file);
   requireFiles(recipe, [...files.keys()], checkout);
   return [...files.values()];
 }
 
 /** Which paths decide the content. Without `inputs`: all of the template's folder; a stale reuse would be worse than a bake too many. */
-function contentMatcher(recipe: ImageRecipe): (path: string) => boolean {
-  const folder = posix.dirname(recipe.template);
-  const isTemplate = (path: string): boolean =>
-    path === recipe.template || path.startsWith(`${recipe.template}/`) || recipe.varFiles.includes(path);
-  const { inputs } = recipe;
-  if (inputs === undefined)
-    return (path) => isTemplate(path) || folder === "." || path.startsWith(`${folder}/`);
+function contentMatcher(recipe: ImageRecipe, paths: readonly string[]): (path: string) => boolean {
+  const { template, inputs } = recipe;
+  const isTemplate = (path: string): boolean => isWithin(path, template) || recipe.varFiles.includes(path);
+  if (inputs === undefined) {
+    const folder = paths.includes(template) ? posix.dirname(template) : template;
+    return (path) => isTemplate(path) || isWithin(path, folder);
+  }
   const wanted = picomatch(
     inputs.filter((pattern) => !pattern.startsWith("!")),
     { dot: true },
@@ -88,6 +87,10 @@ function contentMatcher(recipe: ImageRecipe): (path: string) => boolean {
   );
   return (path) => isTemplate(path) || (wanted(path) && !unwanted(path));
 }
+
+/** Whether a path is this file, or below this folder; `.` is the whole repository. */
+const isWithin = (path: string, fileOrFolder: string): boolean =>
+  fileOrFolder === "." || path === fileOrFolder || path.startsWith(`${fileOrFolder}/`);
 
 /** The folders below which untracked files can matter, so that git need not walk the whole tree. */
 function searchRoots(recipe: ImageRecipe): string[] {
@@ -106,6 +109,20 @@ async function listTree(checkout: Checkout): Promise<ContentFile[]> {
     const [, mode, object, path] = match ?? [];
     return mode === undefined || object === undefined || path === undefined ? [] : [{ path, mode, object }];
   });
+}
+
+/** Git names a repository within this one (checked out into it, or a changed submodule) as one path: its files count. */
+async function withFoldersOpened(paths: readonly string[], checkout: Checkout): Promise<string[]> {
+  const { lstat, readdir } = await import("node:fs/promises");
+  const opened = paths.map(async (path) => {
+    const place = posix.join(checkout.folder, path);
+    const stat = await lstat(place).catch(() => undefined);
+    if (stat?.isDirectory() !== true) return [path];
+    const below = await readdir(place, { recursive: true });
+    const own = below.filter((name) => !name.split("/").includes(".git"));
+    return own.map((name) => posix.join(path, name));
+  });
+  return (await Promise.all(opened)).flat();
 }
 
 /** Files of the working tree, hashed by git itself, so that a file has the same id before and after it is committed. */
@@ -144,11 +161,21 @@ async function hashWorkingFiles(paths: readonly string[], checkout: Checkout): P
 }
 
 function requireFiles(recipe: ImageRecipe, paths: readonly string[], checkout: Checkout): void {
+  const idle = recipe.inputs?.find(
+    (pattern) =>
+      !pattern.startsWith("!") && !paths.some((path) => picomatch.isMatch(path, pattern, { dot: true })),
+  );
+  if (idle !== undefined) {
+    throw new KilnError(`The pattern "${idle}" in the image's inputs matches no file`, {
+      state: "Nothing was changed.",
+      next: `Correct or remove it; a folder is written "${idle.replace(/\/+$/, "")}/**". What it should have named would not count as content.`,
+    });
+  }
   for (const [what, wanted] of [
     ["template", recipe.template],
     ...recipe.varFiles.map((file) => ["variable file", file] as const),
   ] as const) {
-    if (paths.some((path) => path === wanted || path.startsWith(`${wanted}/`))) continue;
+    if (paths.some((path) => isWithin(path, wanted))) continue;
     throw new KilnError(
       `The Packer ${what} ${wanted} is not in the repository at commit ${checkout.commit.slice(0, 12)}`,
       {

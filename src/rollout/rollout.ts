@@ -18,7 +18,14 @@ import {
   startRefresh,
   watchRefresh,
 } from "./refresh.ts";
-import { inService, observeTarget, runsVersion, type TargetState } from "./target-state.ts";
+import {
+  inService,
+  observeInstances,
+  observeTarget,
+  runsVersion,
+  type TargetInstance,
+  type TargetState,
+} from "./target-state.ts";
 import { type FinalVerdict, verdictOf } from "./verdict.ts";
 
 export interface RolloutTools {
@@ -81,6 +88,7 @@ export async function rollOut(
 ): Promise<RolledOut> {
   const { target } = state;
   const configuration = configurationWith(state, version);
+  tools.signal.throwIfAborted();
   const started = await startRefresh(tools.clients, target, configuration, preferences);
   onStarted(started.id);
   tools.log.info(
@@ -88,7 +96,7 @@ export async function rollOut(
   );
   const { refresh: ended, verdict } = await untilEnded(tools, target, started.id);
   if (verdict.kind !== "succeeded") throw await explain(tools, state, ended, verdict, configuration);
-  const verified = await verify(tools, target, version, imageId);
+  const verified = await verify(tools, target, version, imageId, preferences);
   return {
     refreshId: started.id,
     adopted: started.adopted,
@@ -146,29 +154,51 @@ export function progressLine(refresh: InstanceRefresh): string {
   return parts.join(", ");
 }
 
+/** Looks at the group until it agrees: what is described may lag behind what just happened. */
+const VERIFY_TRIES = 4;
+const VERIFY_PAUSE = 5000;
+
 async function verify(
   tools: RolloutTools,
   target: Target,
   version: TemplateVersion,
   imageId: string,
+  preferences: RefreshPreferences,
 ): Promise<number> {
-  const state = await observeTarget(tools.clients, target);
-  const serving = inService(state);
-  const others = serving.filter((instance) => !runsVersion(instance, version, imageId));
-  if (others.length > 0 || state.template.version !== version.version) {
+  const leftAlone = (instance: TargetInstance): boolean =>
+    preferences.ScaleInProtectedInstances === "Ignore" && instance.protectedFromScaleIn;
+  const look = async () => {
+    const { version: saved, inService: serving } = await observeInstances(tools.clients, target);
+    const others = serving.filter(
+      (instance) => !runsVersion(instance, version, imageId) && !leftAlone(instance),
+    );
+    return { saved, serving, others };
+  };
+  let { saved, serving, others } = await look();
+  for (let tries = 1; tries < VERIFY_TRIES && (others.length > 0 || saved !== version.version); tries += 1) {
+    await tools.clock.sleep(tools.polling.interval ?? VERIFY_PAUSE, tools.signal);
+    ({ saved, serving, others } = await look());
+  }
+  if (others.length > 0 || saved !== version.version) {
     throw new RolloutError(
       `${targetName(target)}: the refresh ended well, but ${others.length} of ${serving.length} instances in service do not run it`,
       {
         rolledBack: false,
-        state: `The group launches from version ${state.template.version} of ${version.name}, wanted ${version.version}. Elsewhere: ${others.map((instance) => `${instance.id} on version ${instance.templateVersion ?? "?"}`).join(", ") || "none"}. Nothing was recorded.`,
+        state: `The group launches from version ${saved ?? "none"} of ${version.name}, wanted ${version.version}. Elsewhere: ${others.map((instance) => `${instance.id} on version ${instance.templateVersion ?? "?"}`).join(", ") || "none"}. Nothing was recorded.`,
         next: "See who changed the group meanwhile, then run the job again.",
       },
+    );
+  }
+  const old = serving.filter((instance) => leftAlone(instance) && !runsVersion(instance, version, imageId));
+  if (old.length > 0) {
+    tools.log.warning(
+      `${targetName(target)}: ${old.map(({ id }) => id).join(", ")}, protected from scale-in, still run the old image, as \`scale-in-protected: ignore\` says`,
     );
   }
   if (serving.length === 0) {
     tools.log.warning(`${targetName(target)}: no instance is in service: nothing was verified`);
   }
-  return serving.length;
+  return serving.length - old.length;
 }
 
 /** Scaling activities read for the reasons; AWS lists the newest first. */

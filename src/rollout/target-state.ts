@@ -33,7 +33,6 @@ export interface TargetState {
 export interface TargetInstance {
   readonly id: string;
   readonly lifecycleState: string;
-  readonly healthy: boolean;
   readonly templateId: string | undefined;
   readonly templateVersion: string | undefined;
   /** Only where the instance was launched with an image of its own (API reference, Instance, ImageId). */
@@ -104,15 +103,7 @@ export async function observeTarget(clients: AwsClients, target: Target): Promis
     target,
     template,
     capacity: { min: group.MinSize ?? 0, max: group.MaxSize ?? 0, desired: group.DesiredCapacity ?? 0 },
-    instances: (group.Instances ?? []).map((instance) => ({
-      id: instance.InstanceId ?? "",
-      lifecycleState: instance.LifecycleState ?? "",
-      healthy: instance.HealthStatus !== "Unhealthy",
-      templateId: instance.LaunchTemplate?.LaunchTemplateId,
-      templateVersion: instance.LaunchTemplate?.Version,
-      imageId: instance.ImageId,
-      protectedFromScaleIn: instance.ProtectedFromScaleIn ?? false,
-    })),
+    instances: instancesOf(group),
     mixedInstancesPolicy: group.MixedInstancesPolicy,
     suspendedProcesses: (group.SuspendedProcesses ?? []).flatMap((process) => process.ProcessName ?? []),
     healthCheckType: group.HealthCheckType ?? "EC2",
@@ -123,6 +114,35 @@ export async function observeTarget(clients: AwsClients, target: Target): Promis
       ACTIVE_STATUSES.has(refresh.Status ?? ""),
     ),
     managedBy: managerOf(group),
+  };
+}
+
+function instancesOf(group: AutoScalingGroup): TargetInstance[] {
+  return (group.Instances ?? []).map((instance) => ({
+    id: instance.InstanceId ?? "",
+    lifecycleState: instance.LifecycleState ?? "",
+    templateId: instance.LaunchTemplate?.LaunchTemplateId,
+    templateVersion: instance.LaunchTemplate?.Version,
+    imageId: instance.ImageId,
+    protectedFromScaleIn: instance.ProtectedFromScaleIn ?? false,
+  }));
+}
+
+/** What a group's instances and new launches are on now; one request. The version is as the group has it. */
+export async function observeInstances(
+  clients: AwsClients,
+  target: Target,
+): Promise<{ readonly version: string | undefined; readonly inService: readonly TargetInstance[] }> {
+  const autoScaling = await clients.autoScaling(target.region);
+  const { AutoScalingGroups } = await autoScaling.send(
+    new DescribeAutoScalingGroupsCommand({ AutoScalingGroupNames: [target.autoScalingGroup] }),
+  );
+  const group = AutoScalingGroups?.[0];
+  const specification =
+    group?.LaunchTemplate ?? group?.MixedInstancesPolicy?.LaunchTemplate?.LaunchTemplateSpecification;
+  return {
+    version: specification?.Version,
+    inService: group === undefined ? [] : instancesOf(group).filter(serves),
   };
 }
 
@@ -189,9 +209,11 @@ function launchConfiguration(group: AutoScalingGroup, target: Target): KilnError
   );
 }
 
+const serves = (instance: TargetInstance): boolean => instance.lifecycleState === "InService";
+
 /** The instances that serve: those that a release is verified on. */
 export function inService(state: TargetState): readonly TargetInstance[] {
-  return state.instances.filter((instance) => instance.lifecycleState === "InService");
+  return state.instances.filter(serves);
 }
 
 /** Whether an instance was launched from this version, without an image of its own that differs. */
