@@ -296,4 +296,28 @@ describe("templates of other kinds", () => {
     );
     expect(JSON.stringify(byPacker)).not.toContain("kiln:");
   });
+
+  test("a Packer that has it installs the template's plugins before it validates, with the job's token for GitHub", async () => {
+    await using stage = await Stage.open();
+    const calls = join(stage.folder, "calls.txt");
+    const real = execFileSync("which", ["packer"], { encoding: "utf8" }).trim();
+    const path = binFolder(stage, {
+      packer: [
+        `echo "$1 token=\${PACKER_GITHUB_API_TOKEN:-none} input=\${INPUT_TOKEN:-none}" >>${calls}`,
+        'case "$1" in',
+        '  version) echo "Packer v1.16.0" ;;',
+        "  init) exit 0 ;;",
+        `  *) exec ${real} "$@" ;;`,
+        "esac",
+      ].join("\n"),
+    });
+    const result = await stage.push("develop", { env: { PATH: `${path}:${process.env["PATH"]}` } });
+    expect(result.code, result.log).toBe(0);
+    expect(readFileSync(calls, "utf8").trim().split("\n")).toEqual([
+      "version token=none input=none",
+      `init token=${TOKEN} input=none`,
+      "validate token=none input=none",
+      "build token=none input=none",
+    ]);
+  });
 });
