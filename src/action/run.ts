@@ -60,6 +60,7 @@ export async function runCommand(
     version,
     run,
     vars: { ...application.image.vars, ...inputs.vars },
+    allowOlder: false,
   };
   try {
     await HANDLERS[inputs.command](request, ports);

@@ -1,4 +1,4 @@
-import { findDigest } from "./image.ts";
+import { bakedOrFound, findDigest } from "./image.ts";
 import type { Ports } from "./ports.ts";
 import { releaseTo } from "./release.ts";
 import type { DeployRequest } from "./request.ts";
@@ -8,6 +8,18 @@ export async function deploy(request: DeployRequest, ports: Ports): Promise<void
   const digest = await findDigest(request, ports);
   for (const environment of request.environments) {
     ports.log.info(`Release ${request.application.name} ${request.version} to ${environment.name}`);
-    await releaseTo(environment, digest, request, ports);
+    const region = environment.targets[0]?.region ?? "";
+    await releaseTo(
+      {
+        kind: "deploy",
+        environment,
+        digest,
+        commit: request.run.commit,
+        version: request.version,
+        source: bakedOrFound(request, digest, region, ports),
+        request,
+      },
+      ports,
+    );
   }
 }

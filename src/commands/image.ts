@@ -7,6 +7,7 @@ import { chooseByDigest, chooseName, type ImageChoice, type ImageWish } from "..
 import { contentFiles, digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
 import type { Ports } from "./ports.ts";
+import type { ImageSource } from "./release-order.ts";
 import type { DeployRequest } from "./request.ts";
 
 /** The digest of this commit's content, with the list of what went in for those who debug. */
@@ -27,7 +28,7 @@ export async function findDigest(request: DeployRequest, ports: Ports): Promise<
 }
 
 /** Reads what images there are and decides; the name is looked at only where a bake is to have it. */
-export async function chooseImage(
+async function chooseImage(
   request: DeployRequest,
   digest: Digest,
   region: string,
@@ -53,8 +54,23 @@ export async function chooseImage(
   return chooseName(named, identity.Account ?? "", wish, found.why);
 }
 
+/** The image of a content: found where there is one, else baked. */
+export function bakedOrFound(
+  request: DeployRequest,
+  digest: Digest,
+  region: string,
+  ports: Ports,
+): ImageSource {
+  return {
+    choose: () => chooseImage(request, digest, region, ports),
+    prepare: async (choice) =>
+      choice.kind === "bake" ? getReady(choice.name, region, digest, request, ports) : undefined,
+    obtain: (choice, ready) => obtainImage(choice, ready, region, digest, request, ports),
+  };
+}
+
 /** Finds Packer and validates the template, before anything is touched. */
-export async function getReady(
+async function getReady(
   name: string,
   region: string,
   digest: Digest,
@@ -67,7 +83,7 @@ export async function getReady(
 }
 
 /** The image to release: the one that is there, or a new one. Published as soon as it is a fact. */
-export async function obtainImage(
+async function obtainImage(
   choice: ImageChoice,
   ready: BakeReady | undefined,
   region: string,
@@ -134,7 +150,7 @@ function tagsOf(digest: Digest, request: DeployRequest): Record<string, string> 
 /** Longest value of a tag (EC2 user guide: tag restrictions). */
 const tagValue = (text: string): string => text.slice(0, 256);
 
-function publishImage(
+export function publishImage(
   image: CatalogueImage,
   baked: boolean,
   digest: Digest,

@@ -41,6 +41,12 @@ export interface ReleasePlan {
   readonly lines: readonly string[];
 }
 
+/** What a release goes by once it holds the lock. */
+export interface Settled {
+  readonly situation: Situation;
+  readonly plan: ReleasePlan;
+}
+
 /** Decides a release; pure: this is what `dry-run` prints. */
 export function planRelease(situation: Situation, wish: Wish): ReleasePlan {
   const { target: state, image, ledger } = situation;

@@ -2,17 +2,11 @@ import type { Application, Environment } from "../domain/application.ts";
 import type { Rebake } from "../image/choice.ts";
 import type { Run } from "./ports.ts";
 
-/** What `deploy` and `bake` are asked for, checked and complete. */
-export interface DeployRequest {
-  readonly command: "deploy" | "bake";
+/** What every command that rolls out is told. */
+export interface RolloutRequest {
   readonly application: Application;
   /** The environments that this run serves, in order. */
   readonly environments: readonly Environment[];
-  readonly version: string;
-  /** The config file's variables with the input's over them. */
-  readonly vars: Readonly<Record<string, string>>;
-  readonly secretVars: Readonly<Record<string, string>>;
-  readonly rebake: Rebake;
   readonly dryRun: boolean;
   readonly onCancel: "rollback" | "leave";
   /** Milliseconds. */
@@ -20,4 +14,28 @@ export interface DeployRequest {
   /** Milliseconds; undefined: the default pace. */
   readonly pollInterval: number | undefined;
   readonly run: Run;
+}
+
+/** What `deploy` and `bake` are asked for, checked and complete. */
+export interface DeployRequest extends RolloutRequest {
+  readonly version: string;
+  /** The config file's variables with the input's over them. */
+  readonly vars: Readonly<Record<string, string>>;
+  readonly secretVars: Readonly<Record<string, string>>;
+  readonly rebake: Rebake;
+  /** Let an environment go back to an ancestor of the commit that it runs. */
+  readonly allowOlder: boolean;
+}
+
+export interface RollbackRequest extends RolloutRequest {
+  /** `previous`, a number, a record's tag, a commit or a version. */
+  readonly to: string;
+  readonly reason: string | undefined;
+  /** Alarms are red already: no alarm gate, the whole fleet at once. */
+  readonly incident: boolean;
+}
+
+export interface PromoteRequest extends RolloutRequest {
+  /** The environment whose image to take. */
+  readonly from: string;
 }

@@ -1,0 +1,79 @@
+import { KilnError } from "../domain/errors.ts";
+import { TAG } from "../domain/image.ts";
+import { formatReleaseTag } from "../domain/release-tag.ts";
+import type { CatalogueImage } from "../image/catalogue.ts";
+import { appendRecord } from "../release/ledger.ts";
+import { formatRecord, type ReleaseRecord } from "../release/record.ts";
+import type { TemplateVersion } from "../rollout/launch-template.ts";
+import type { Settled } from "./plan.ts";
+import type { Ports } from "./ports.ts";
+import type { ReleaseOrder } from "./release-order.ts";
+
+/** Writes the record of what was rolled out; where it cannot be written, the whole record goes to the summary. */
+export async function writeRecord(
+  { situation, plan }: Settled,
+  image: CatalogueImage,
+  version: TemplateVersion,
+  started: Date,
+  order: ReleaseOrder,
+  ports: Ports,
+): Promise<void> {
+  const { newest, highestNumber } = situation.ledger;
+  const { run, application } = order.request;
+  const { region } = plan.target;
+  const draft: ReleaseRecord = {
+    application: application.name,
+    tag: { ...plan.tag, number: highestNumber + 1 },
+    kind: order.kind,
+    commit: order.commit,
+    version: order.version,
+    images: { [region]: image.id },
+    imageName: image.name,
+    imageDigest: order.digest,
+    imageCommit: image.tags[TAG.commit] ?? order.commit,
+    baseImages: image.baseImage === undefined ? {} : { [region]: image.baseImage },
+    targets: [
+      { region, group: plan.target.autoScalingGroup, launchTemplate: version.id, version: version.version },
+    ],
+    previous: newest === undefined ? undefined : formatReleaseTag(newest.tag),
+    restores: order.restores,
+    promotedFrom: order.promotedFrom,
+    reason: order.reason,
+    actor: run.actor,
+    run: run.url,
+    started,
+    finished: ports.clock.now(),
+  };
+  const changes = describeChanges(newest, draft);
+  try {
+    const written = await appendRecord(ports.repository, draft, changes);
+    const release = formatReleaseTag(written.tag);
+    ports.facts.publishEnvironment(order.environment.name, {
+      outcome: "succeeded",
+      release,
+      releaseNumber: written.tag.number,
+    });
+    ports.log.info(`Recorded as ${release}`);
+  } catch (cause) {
+    const message = formatRecord(draft, changes);
+    ports.facts.publishEnvironment(order.environment.name, { unrecorded: message });
+    throw new KilnError(
+      `${order.environment.name} was rolled out, not recorded: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        state: `The environment runs ${image.id}. The whole record is in the job summary.`,
+        next: "Mend what the message names, then run the job again: it writes the record without rolling out again.",
+        cause,
+      },
+    );
+  }
+}
+
+/** The record's paragraph for people: what ran before and what runs since. */
+function describeChanges(newest: ReleaseRecord | undefined, record: ReleaseRecord): string {
+  const now = `Runs image ${record.imageName}, baked from commit ${record.imageCommit.slice(0, 12)}.`;
+  if (newest === undefined) return `${now}\nThe first release of ${record.tag.environment}.`;
+  const before = `Before: release ${newest.tag.number}, commit ${newest.commit.slice(0, 12)}, image ${newest.imageName}.`;
+  return newest.imageDigest === record.imageDigest
+    ? `${now}\n${before} The same content.`
+    : `${now}\n${before}`;
+}

@@ -1,0 +1,34 @@
+import type { Environment } from "../domain/application.ts";
+import type { Digest } from "../domain/image.ts";
+import type { BakeReady } from "../image/bake.ts";
+import type { CatalogueImage } from "../image/catalogue.ts";
+import type { ImageChoice } from "../image/choice.ts";
+import type { ReleaseKind, ReleaseRecord } from "../release/record.ts";
+import type { RolloutRequest } from "./request.ts";
+
+/** One release that is wanted: of what, to where, and where its image comes from. */
+export interface ReleaseOrder {
+  readonly environment: Environment;
+  readonly kind: ReleaseKind;
+  /** The commit whose content is released, which the record tags. */
+  readonly commit: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly source: ImageSource;
+  readonly restores?: string;
+  readonly promotedFrom?: string;
+  readonly reason?: string;
+  readonly request: RolloutRequest;
+  /** Throws where the release must not follow the environment's newest one. */
+  readonly guard?: (newest: ReleaseRecord | undefined) => Promise<void>;
+}
+
+/** Where a release's image comes from: a bake, the catalogue, or a record. */
+export interface ImageSource {
+  /** Reads what there is and decides; changes nothing. */
+  choose(): Promise<ImageChoice>;
+  /** Makes sure that a bake can begin; nothing to do where an image is there. */
+  prepare(choice: ImageChoice): Promise<BakeReady | undefined>;
+  /** The image, available and ours; published as soon as it is a fact. */
+  obtain(choice: ImageChoice, ready: BakeReady | undefined): Promise<CatalogueImage>;
+}
