@@ -38,6 +38,7 @@ function application(branches: Readonly<Record<string, readonly string[]>>): App
       name,
       branches: patterns,
       instanceType: undefined,
+      requires: undefined,
       targets: [{ region: "eu-west-1", autoScalingGroup: `web-${name}` }],
       rollout: { strategy: "rolling" as const },
     })),

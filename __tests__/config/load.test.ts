@@ -77,6 +77,7 @@ environments:
           name: "dev",
           branches: ["develop"],
           instanceType: "t3.small",
+          requires: undefined,
           targets: [{ region: "eu-west-1", autoScalingGroup: "web-dev" }],
           rollout: { strategy: "rolling" },
         },
@@ -84,6 +85,7 @@ environments:
           name: "production",
           branches: ["main", "release/**"],
           instanceType: undefined,
+          requires: undefined,
           targets: [{ region: "us-gov-west-1", autoScalingGroup: "web production" }],
           rollout: {
             strategy: "canary",
@@ -114,6 +116,7 @@ environments:
           name: "dev",
           branches: [],
           instanceType: undefined,
+          requires: undefined,
           targets: [{ region: "eu-west-1", autoScalingGroup: "web-dev" }],
           rollout: { strategy: "rolling" },
         },
@@ -220,8 +223,8 @@ describe("every problem is told with its place", () => {
     ],
     [
       "a key of a later version",
-      withEnvironment("requires: qa"),
-      ['5:5 "requires" is not available in this version of Kiln'],
+      withEnvironment("kms-key: x"),
+      ['5:5 "kms-key" is not available in this version of Kiln'],
     ],
     [
       "a rollout key of a later version",

@@ -45,11 +45,15 @@ describe("an image's name", () => {
 
   test("of a further bake is the first one's with a number behind it, so that a search by name finds both", () => {
     fc.assert(
-      fc.property(fc.string({ maxLength: 300, size: "max" }), fc.integer({ min: 2, max: 999 }), (version, serial) => {
-        expect(imageName("web", version, DIGEST, serial)).toBe(
-          `${imageName("web", version, DIGEST)}-${serial}`,
-        );
-      }),
+      fc.property(
+        fc.string({ maxLength: 300, size: "max" }),
+        fc.integer({ min: 2, max: 999 }),
+        (version, serial) => {
+          expect(imageName("web", version, DIGEST, serial)).toBe(
+            `${imageName("web", version, DIGEST)}-${serial}`,
+          );
+        },
+      ),
     );
   });
 });

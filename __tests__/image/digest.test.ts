@@ -63,11 +63,12 @@ describe("the digest of a content", () => {
     const content = fc.record({ template: text, files, vars });
     fc.assert(
       fc.property(content, content, (a, b) => {
+        const sorted = (texts: readonly string[]): string[] => texts.toSorted((a, b) => (a < b ? -1 : 1));
         const canonical = (content: typeof a): string =>
           JSON.stringify([
             content.template,
-            content.files.map(({ path, mode, object }) => [path, mode, object]).toSorted(),
-            Object.entries(content.vars).toSorted(),
+            sorted(content.files.map(({ path, mode, object }) => JSON.stringify([path, mode, object]))),
+            sorted(Object.entries(content.vars).map((entry) => JSON.stringify(entry))),
           ]);
         const digests = [a, b].map(({ template, files, vars }) => digestOf(template, files, vars));
         expect(digests[0] === digests[1]).toBe(canonical(a) === canonical(b));

@@ -48,7 +48,7 @@ us-gov-west-1: ami-0cccccccccccccccc
 const PACKER_1_6 = PACKER_1_16.replaceAll(
   /^==> (amazon-ebs\.web: (?:Found|Instance|AMI:|Prevalidating AMI|Reading|Waiting for the|Copying to).*)$/gm,
   "    $1",
-).replaceAll("Creating temporary security", "Creating temporary security");
+);
 
 const ALL: BakeEvent[] = [
   { kind: "phase", phase: "prepare" },
@@ -131,7 +131,6 @@ eu-west-1: ami-0bbbbbbbbbbbbbbbb`),
   });
 
   test.each([
-    "eu-west-1: ami-01234567 ",
     "eu-west-1:ami-01234567",
     "eu-west-1: ami-0123456",
     "EU-WEST-1: ami-01234567",
@@ -139,11 +138,7 @@ eu-west-1: ami-0bbbbbbbbbbbbbbbb`),
     "amazon-ebs.web: eu-west-1: ami-01234567",
     "==> amazon-ebs.web: AMI: ami-01234567",
   ])("does not take %j for an image of a region", (line) => {
-    expect(eventsOf(`${END}\n${line}`)).toStrictEqual(
-      line === "eu-west-1: ami-01234567 "
-        ? [{ kind: "artifact", region: "eu-west-1", id: "ami-01234567" }]
-        : [],
-    );
+    expect(eventsOf(`${END}\n${line}`)).toStrictEqual([]);
   });
 });
 

@@ -4,9 +4,9 @@ import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 
 /** The commands of this version. */
-export const COMMANDS = ["deploy", "bake"] as const;
+export const COMMANDS = ["deploy", "bake", "promote", "rollback", "status"] as const;
 export type Command = (typeof COMMANDS)[number];
-const LATER_COMMANDS: ReadonlySet<string> = new Set(["promote", "rollback", "status", "prune"]);
+const LATER_COMMANDS: ReadonlySet<string> = new Set(["prune"]);
 
 const REBAKE = ["auto", "always", "never"] as const;
 const ON_CANCEL = ["rollback", "leave"] as const;
@@ -16,12 +16,18 @@ export const INPUT_NAMES = [
   "command",
   "environment",
   "config",
+  "to",
+  "from",
+  "reason",
   "version",
   "vars",
   "secret-vars",
   "rebake",
   "dry-run",
+  "allow-older",
+  "incident",
   "on-cancel",
+  "fail-on-drift",
   "timeout",
   "poll-interval",
   "token",
@@ -47,11 +53,19 @@ export interface Inputs {
   readonly command: Command;
   readonly environment: string | undefined;
   readonly config: string;
+  /** rollback: which release to restore. */
+  readonly to: string;
+  /** promote: the environment whose image to take; undefined: the one that the environment requires. */
+  readonly from: string | undefined;
+  readonly reason: string | undefined;
   readonly version: string | undefined;
   readonly vars: Readonly<Record<string, string>>;
   readonly secretVars: Readonly<Record<string, string>>;
   readonly rebake: (typeof REBAKE)[number];
   readonly dryRun: boolean;
+  readonly allowOlder: boolean;
+  readonly incident: boolean;
+  readonly failOnDrift: boolean;
   readonly onCancel: (typeof ON_CANCEL)[number];
   /** Milliseconds. */
   readonly timeout: number;
@@ -91,17 +105,24 @@ export function parseInputs(
     command: oneOf("command", LATER_COMMANDS.has(command) ? "deploy" : command, COMMANDS, report),
     environment: text("environment"),
     config,
+    to: text("to") ?? "previous",
+    from: text("from"),
+    reason: text("reason"),
     version: text("version"),
     vars: variables("vars", given["vars"] ?? "", report),
     secretVars: variables("secret-vars", given["secret-vars"] ?? "", report),
     rebake: oneOf("rebake", text("rebake") ?? "auto", REBAKE, report),
     dryRun: boolean("dry-run", text("dry-run") ?? "false", report),
+    allowOlder: boolean("allow-older", text("allow-older") ?? "false", report),
+    incident: boolean("incident", text("incident") ?? "false", report),
+    failOnDrift: boolean("fail-on-drift", text("fail-on-drift") ?? "false", report),
     onCancel: oneOf("on-cancel", text("on-cancel") ?? "rollback", ON_CANCEL, report),
     timeout: duration("timeout", text("timeout") ?? DEFAULT_TIMEOUT, report) ?? 0,
     pollInterval: duration("poll-interval", text("poll-interval"), report),
     token: text("token") ?? "",
     inline: inlineEnvironment(text, config, configExists, report),
   };
+  reportMisplaced(inputs.command, text, report);
   if (inputs.token === "")
     report("token", "is empty; leave it out for the job's own token, ${{ github.token }}");
   const both = Object.keys(inputs.vars).filter((name) => Object.hasOwn(inputs.secretVars, name));
@@ -116,6 +137,34 @@ function reportUnknown(given: Readonly<Record<string, string>>, report: Report):
   for (const name of Object.keys(given)) {
     if ((INPUT_NAMES as readonly string[]).includes(name)) continue;
     report(name, `there is no such input; did you mean "${closest(name, INPUT_NAMES)}"?`);
+  }
+}
+
+/** What would mean something else than the user thinks: a `to` without `command: rollback` must not deploy. */
+const ONLY_FOR: readonly (readonly [name: InputName, command: Command])[] = [
+  ["to", "rollback"],
+  ["incident", "rollback"],
+  ["from", "promote"],
+  ["allow-older", "deploy"],
+  ["fail-on-drift", "status"],
+];
+/** Commands that release to one environment, which nothing but the input can name. */
+const NEEDS_ENVIRONMENT: ReadonlySet<Command> = new Set(["promote", "rollback"]);
+/** Commands that bake read the checked-out files; for the others GitHub can be asked for the config file. */
+const NEEDS_CHECKOUT: ReadonlySet<string> = new Set(["deploy", "bake"]);
+
+function reportMisplaced(
+  command: Command,
+  text: (name: InputName) => string | undefined,
+  report: Report,
+): void {
+  for (const [name, only] of ONLY_FOR) {
+    const value = text(name);
+    if (value !== undefined && value !== "false" && command !== only)
+      report(name, `is for \`command: ${only}\`; the command is ${command}`);
+  }
+  if (NEEDS_ENVIRONMENT.has(command) && text("environment") === undefined) {
+    report("environment", `is missing: ${command} needs to be told which`);
   }
 }
 
@@ -171,13 +220,18 @@ function inlineEnvironment(
     return undefined;
   }
   if (set.length === 0) {
+    if (!NEEDS_CHECKOUT.has(text("command") ?? "deploy")) return undefined;
     report(
       "config",
       `there is no file ${config} in the repository; write one, or describe one environment in the step with environment, ${INLINE_NAMES.join(", ")}`,
     );
     return undefined;
   }
-  for (const name of ["environment", ...INLINE_NAMES] as const) {
+  const command = text("command") ?? "deploy";
+  const needed = NEEDS_CHECKOUT.has(command)
+    ? INLINE_NAMES
+    : INLINE_NAMES.filter((name) => name !== "template");
+  for (const name of ["environment", ...needed] as const) {
     if (text(name) === undefined)
       report(name, "is missing: without a config file the step describes the environment");
   }

@@ -78,7 +78,10 @@ export class PublishedFacts implements Facts {
   }
 
   #write(): void {
-    for (const [name, value] of Object.entries(outputsOf(this.#result))) {
+    const outputs = outputsOf(this.#result);
+    // What was a fact of the environment before is none of this one.
+    const gone = [...this.#set.keys()].filter((name) => !Object.hasOwn(outputs, name));
+    for (const [name, value] of [...Object.entries(outputs), ...gone.map((name) => [name, ""] as const)]) {
       if (this.#set.get(name) === value) continue;
       this.#set.set(name, value);
       core.setOutput(name, value);

@@ -45,6 +45,24 @@ const environment = z.strictObject({
   unrecorded: z.string().optional().describe("The record's message, where it could not be written"),
 });
 
+const status = z
+  .strictObject({
+    environment: z.string(),
+    release: z.string().optional(),
+    commit: z.string().optional(),
+    version: z.string().optional(),
+    imageId: imageId.optional(),
+    baseImageDays: z.number().int().optional(),
+    actor: z.string().optional(),
+    since: z.iso.datetime().optional(),
+    sinceText: z.string().optional(),
+    capacity: z.number().int().optional(),
+    inService: z.number().int().optional(),
+    running: z.number().int().optional().describe("Instances in service that run the release"),
+    drift: z.array(z.string()).describe("How it differs from its record, in words"),
+  })
+  .describe("An environment's newest record beside what AWS says now");
+
 export const resultSchema = z
   .strictObject({
     command: z.string(),
@@ -54,6 +72,7 @@ export const resultSchema = z
     version: z.string().optional(),
     image: image.optional(),
     environments: z.array(environment).describe("One entry for each environment that was reached, in order"),
+    status: z.array(status).optional().describe("The status command's answer"),
     error: z
       .strictObject({ message: z.string(), state: z.string().optional(), next: z.string().optional() })
       .optional(),

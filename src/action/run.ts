@@ -2,11 +2,10 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as core from "@actions/core";
 import { createAwsClients } from "../aws/clients.ts";
-import { bake } from "../commands/bake.ts";
-import { deploy } from "../commands/deploy.ts";
-import type { Ports } from "../commands/ports.ts";
-import type { DeployRequest } from "../commands/request.ts";
-import { CancelledError } from "../domain/errors.ts";
+import type { Ports, Run } from "../commands/ports.ts";
+import type { DeployRequest, PromoteRequest } from "../commands/request.ts";
+import type { Application, Environment } from "../domain/application.ts";
+import { CancelledError, InvalidInputError } from "../domain/errors.ts";
 import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
 import { cancelSignal } from "./cancel.ts";
@@ -20,11 +19,51 @@ import { createSubprocess } from "./subprocess.ts";
 import { userAgent } from "./user-agent.ts";
 import { wallClock } from "./wall-clock.ts";
 
+/** What a command is run with. */
+interface Context {
+  readonly inputs: Inputs;
+  readonly application: Application;
+  readonly environments: readonly Environment[];
+  readonly version: string;
+  readonly run: Run;
+}
+
 /** One entry a command: adding a command without a handler does not compile. */
-const HANDLERS: Readonly<Record<Command, (request: DeployRequest, ports: Ports) => Promise<void>>> = {
-  deploy,
-  bake,
+const HANDLERS: Readonly<Record<Command, (context: Context, ports: Ports) => Promise<void>>> = {
+  deploy: async (context, ports) =>
+    (await import("../commands/deploy.ts")).deploy(deployRequest(context), ports),
+  bake: async (context, ports) => (await import("../commands/bake.ts")).bake(deployRequest(context), ports),
+  promote: async (context, ports) =>
+    (await import("../commands/promote.ts")).promote(promoteRequest(context), ports),
+  rollback: async (context, ports) =>
+    (await import("../commands/rollback.ts")).rollback({ ...context.inputs, ...context }, ports),
+  status: async (context, ports) =>
+    (await import("../commands/status.ts")).status({ ...context.inputs, ...context }, ports),
 };
+
+function deployRequest(context: Context): DeployRequest {
+  const { inputs, application } = context;
+  return { ...inputs, ...context, vars: { ...application.image.vars, ...inputs.vars } };
+}
+
+function promoteRequest(context: Context): PromoteRequest {
+  const from = context.inputs.from ?? context.environments[0]?.requires;
+  const names = context.application.environments.map((environment) => environment.name);
+  if (from === undefined) {
+    throw new InvalidInputError([
+      {
+        where: "input from",
+        message: `is missing: ${context.environments[0]?.name ?? "the environment"} requires no other in the config file`,
+      },
+    ]);
+  }
+  if (!names.includes(from)) {
+    throw new InvalidInputError([
+      { where: "input from", message: `there is no environment "${from}". There are: ${names.join(", ")}` },
+    ]);
+  }
+  return { ...context.inputs, ...context, from };
+}
 
 /**
  * Runs a command with its collaborators.
@@ -38,12 +77,9 @@ export async function runCommand(
 ): Promise<void> {
   mask(inputs);
   const { run } = runner;
-  const version = inputs.version ?? run.commit.slice(0, 12);
   const ports = createPorts(inputs, runner, facts, state);
-  const application = await resolveApplication(inputs, runner, (path) =>
-    readFile(join(runner.workspace, path), "utf8"),
-  );
-  facts.publish({ application: application.name, commit: run.commit, version });
+  const application = await resolveApplication(inputs, runner, (path) => readConfig(path, runner, ports));
+  facts.publish({ application: application.name });
   const environments = selectEnvironments(application, inputs, run);
   if (environments.length === 0) {
     core.notice(
@@ -53,17 +89,11 @@ export async function runCommand(
     state.finish();
     return;
   }
-  const request = {
-    ...inputs,
-    application,
-    environments,
-    version,
-    run,
-    vars: { ...application.image.vars, ...inputs.vars },
-    allowOlder: false,
-  };
+  const version = inputs.version ?? run.commit.slice(0, 12);
+  if (inputs.command === "deploy" || inputs.command === "bake")
+    facts.publish({ commit: run.commit, version });
   try {
-    await HANDLERS[inputs.command](request, ports);
+    await HANDLERS[inputs.command]({ inputs, application, environments, version, run }, ports);
   } catch (error) {
     // A cancelled run leaves what is still under way to its post step.
     if (!(error instanceof CancelledError)) state.finish();
@@ -71,6 +101,22 @@ export async function runCommand(
   }
   state.finish();
   facts.publish({ outcome: overallOutcome(facts.result) });
+}
+
+/** The config file as it is checked out, or, for commands that need no checkout, as it is at the run's commit. */
+async function readConfig(path: string, runner: Runner, ports: Ports): Promise<string> {
+  try {
+    return await readFile(join(runner.workspace, path), "utf8");
+  } catch {
+    const text = await ports.repository.readFile(path, runner.run.commit);
+    if (text !== undefined) return text;
+    throw new InvalidInputError([
+      {
+        where: "input config",
+        message: `there is no file ${path}, neither checked out nor in the repository at ${runner.run.commit.slice(0, 12)}`,
+      },
+    ]);
+  }
 }
 
 /** From here on the runner shows *** for these, whoever prints them. */

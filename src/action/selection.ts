@@ -49,6 +49,7 @@ export async function resolveApplication(
       {
         name: environment,
         branches: [],
+        requires: undefined,
         instanceType: undefined,
         targets: [{ region: inline.region, autoScalingGroup: inline.autoScalingGroup }],
         rollout: { strategy: inline.strategy ?? DEFAULT_STRATEGY },
@@ -77,6 +78,8 @@ export function selectEnvironments(
       },
     ]);
   }
+  // What runs where is asked of all; releases go to those that the push is for.
+  if (inputs.command === "status") return application.environments;
   if (run.event === "push")
     return run.branch === undefined ? [] : environmentsForBranch(application, run.branch);
   throw new InvalidInputError([

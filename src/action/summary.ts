@@ -1,4 +1,5 @@
 import { markdownTable } from "markdown-table";
+import { statusTable } from "../release/status-table.ts";
 import type { EnvironmentResult, Outcome, Result } from "../domain/result.ts";
 
 /** Where a summary's links lead. */
@@ -13,8 +14,9 @@ const MAX_BYTES = 1_000_000;
 /** The job summary as Markdown; a pure function of the result. */
 export function renderSummary(result: Result, links: SummaryLinks): string {
   const parts = [
-    `## ${HEADINGS[result.outcome]}`,
+    `## ${heading(result)}`,
     ...(result.error === undefined ? [] : [renderError(result.error)]),
+    ...(result.status === undefined ? [] : [statusTable(result.status, cell)]),
     ...(result.environments.length > 0 ? [environmentsTable(result, links)] : []),
     ...(result.image === undefined ? [] : [imageTable(result, links)]),
     ...result.environments.flatMap((environment) => environmentDetails(environment)),
@@ -22,6 +24,14 @@ export function renderSummary(result: Result, links: SummaryLinks): string {
   const text = `${parts.join("\n\n")}\n`;
   if (Buffer.byteLength(text) <= MAX_BYTES) return text;
   return `${Buffer.from(text).subarray(0, MAX_BYTES).toString("utf8")}\n\n(cut: the summary was longer than the runner keeps)\n`;
+}
+
+function heading({ command, outcome, status }: Result): string {
+  if (status !== undefined)
+    return status.some(({ drift }) => drift.length > 0) ? "⚠️ Status: drift" : "✅ Status";
+  if (outcome === "succeeded" && command === "bake") return "✅ Baked";
+  if (outcome === "succeeded" && command === "rollback") return "✅ Restored an earlier release";
+  return HEADINGS[outcome];
 }
 
 const HEADINGS: Readonly<Record<Outcome, string>> = {
@@ -64,7 +74,11 @@ function cell(text: string): string {
 }
 
 const code = (text: string): string =>
-  text.includes("`") ? cell(text) : `\`${text.replaceAll("|", "\\|")}\``;
+  text.includes("`") ? cell(text) : `\`${text.replace(/\s+/g, " ").replaceAll("|", "\\|")}\``;
+
+/** Text within a line of HTML, where Markdown's escapes would be shown. */
+const html = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 function environmentsTable(result: Result, links: SummaryLinks): string {
   const rows = result.environments.map((environment) => {
@@ -127,7 +141,7 @@ function environmentDetails(environment: EnvironmentResult): string[] {
   if (environment.plan !== undefined) {
     const open = environment.outcome === "planned" ? " open" : "";
     parts.push(
-      `<details${open}><summary>Plan for ${cell(environment.environment)}</summary>\n\n${environment.plan.map((line) => `- ${cell(line)}`).join("\n")}\n\n</details>`,
+      `<details${open}><summary>Plan for ${html(environment.environment)}</summary>\n\n${environment.plan.map((line) => `- ${cell(line)}`).join("\n")}\n\n</details>`,
     );
   }
   if (environment.unrecorded !== undefined) {

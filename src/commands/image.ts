@@ -1,9 +1,15 @@
 import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
-import { type Digest, imageName, TAG } from "../domain/image.ts";
+import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
 import type { ImageResult } from "../domain/result.ts";
 import { type BakeOrder, type BakeReady, prepareBake } from "../image/bake.ts";
 import { type CatalogueImage, findByDigest, findByName } from "../image/catalogue.ts";
-import { chooseByDigest, chooseName, type ImageChoice, type ImageWish } from "../image/choice.ts";
+import {
+  chooseByDigest,
+  chooseName,
+  chooseProven,
+  type ImageChoice,
+  type ImageWish,
+} from "../image/choice.ts";
 import { contentFiles, digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
 import type { Ports } from "./ports.ts";
@@ -33,6 +39,7 @@ async function chooseImage(
   digest: Digest,
   region: string,
   ports: Ports,
+  proven?: ImageId,
 ): Promise<ImageChoice> {
   const { application, version, run } = request;
   const wish: ImageWish = {
@@ -45,7 +52,9 @@ async function chooseImage(
     now: ports.clock.now(),
   };
   const ec2 = await ports.aws.ec2(region);
-  const found = chooseByDigest(await findByDigest(ec2, region, application.name, digest), wish);
+  const images = await findByDigest(ec2, region, application.name, digest);
+  if (proven !== undefined) return chooseProven(images, proven, region);
+  const found = chooseByDigest(images, wish);
   if (found.image !== undefined) return { kind: "reuse", image: found.image, why: found.why };
   const [named, identity] = await Promise.all([
     findByName(ec2, region, imageName(application.name, version, digest)),
@@ -60,9 +69,10 @@ export function bakedOrFound(
   digest: Digest,
   region: string,
   ports: Ports,
+  proven?: ImageId,
 ): ImageSource {
   return {
-    choose: () => chooseImage(request, digest, region, ports),
+    choose: () => chooseImage(request, digest, region, ports, proven),
     prepare: async (choice) =>
       choice.kind === "bake" ? getReady(choice.name, region, digest, request, ports) : undefined,
     obtain: (choice, ready) => obtainImage(choice, ready, region, digest, request, ports),

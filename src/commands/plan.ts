@@ -24,6 +24,8 @@ export interface Wish {
   readonly digest: Digest;
   readonly commit: string;
   readonly recordPrefix: string;
+  /** A record is due although the newest one names this image already. */
+  readonly alwaysRecord?: boolean;
 }
 
 /** The steps that lead from the situation to the wish; none where it holds already. */
@@ -72,7 +74,7 @@ export function planRelease(situation: Situation, wish: Wish): ReleasePlan {
     tag,
     rollOut,
     pin: rollOut && !/^\d+$/.test(state.template.written),
-    record: rollOut || !recorded,
+    record: rollOut || !recorded || wish.alwaysRecord === true,
     findings: rollOut
       ? preflight(state, existing, {
           maxHealthy: preferences.MaxHealthyPercentage ?? 100,

@@ -19,6 +19,8 @@ export interface ReleaseOrder {
   readonly promotedFrom?: string;
   readonly reason?: string;
   readonly request: RolloutRequest;
+  /** A record is due although the newest one names this image already: something else was on its way. */
+  readonly alwaysRecord?: boolean;
   /** Throws where the release must not follow the environment's newest one. */
   readonly guard?: (newest: ReleaseRecord | undefined) => Promise<void>;
 }

@@ -1,6 +1,9 @@
-import { CancelledError, KilnError } from "../domain/errors.ts";
+import { CancelledError, KilnError, RolloutError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
+import { describeImage } from "../image/catalogue.ts";
+import { whyNotLaunchable } from "../image/trust.ts";
 import { readLedger } from "../release/ledger.ts";
+import type { ReleaseRecord } from "../release/record.ts";
 import { type Lock, releaseLock, takeLock } from "../release/lock.ts";
 import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-template.ts";
 import { isOurs } from "../rollout/refresh.ts";
@@ -9,6 +12,7 @@ import { observeTarget } from "../rollout/target-state.ts";
 import { changeOf, rollOutImage, rolloutTools } from "./carry-out.ts";
 import { planRelease, type ReleasePlan, type Settled, type Situation } from "./plan.ts";
 import type { Ports } from "./ports.ts";
+import { ownAccount } from "./recorded-image.ts";
 import { writeRecord } from "./recording.ts";
 import type { ReleaseOrder } from "./release-order.ts";
 
@@ -19,6 +23,7 @@ import type { ReleaseOrder } from "./release-order.ts";
 export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void> {
   const started = ports.clock.now();
   const { name } = order.environment;
+  ports.facts.publish({ commit: order.commit, version: order.version });
   ports.facts.publishEnvironment(name, { outcome: "failed" });
   const situation = await observe(order, ports);
   await order.guard?.(situation.ledger.newest);
@@ -32,7 +37,8 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     publishUnchanged(situation, name, ports);
     return;
   }
-  const ready = await order.source.prepare(plan.image);
+  // Independent of each other: whether a bake could begin, and whether there would be a way back.
+  const [ready] = await Promise.all([order.source.prepare(plan.image), proveWayBack(plan, situation, ports)]);
   await underLock(order, ports, async (contended) => {
     const settled = await lookAgain(contended, { situation, plan }, order, ports);
     // The name may have been taken meanwhile: then the bake is prepared anew, with another.
@@ -62,12 +68,41 @@ async function observe(order: ReleaseOrder, ports: Ports): Promise<Situation> {
     observeTarget(ports.aws, target),
     order.source.choose(),
   ]);
+  refuseForeignLedger(pages.get(name)?.newest, application.name);
   return {
-    ledger: pages.get(name) ?? { newest: undefined, highestNumber: 0 },
+    ledger: pages.get(name) ?? { newest: undefined, records: [], highestNumber: 0 },
     elsewhere: [...pages].flatMap(([other, page]) => (other === name ? [] : (page.newest ?? []))),
     target: state,
     image,
   };
+}
+
+/** Two applications in one repository whose environments have one name would take each other's releases for their own. */
+function refuseForeignLedger(newest: ReleaseRecord | undefined, application: string): void {
+  if (newest === undefined || newest.application === application) return;
+  throw new KilnError(
+    `The newest release of ${newest.tag.environment}, ${formatReleaseTag(newest.tag)}, is of another application: ${newest.application}, not ${application}`,
+    {
+      state: "Nothing was changed.",
+      next: "Give each application of the repository a `record-prefix` of its own in its config file.",
+    },
+  );
+}
+
+/** Says whether what the environment runs now could be restored now: the way back is best proved before it is needed. */
+async function proveWayBack(plan: ReleasePlan, { ledger }: Situation, ports: Ports): Promise<void> {
+  const { newest } = ledger;
+  const { region } = plan.target;
+  const id = newest?.images[region];
+  if (!plan.rollOut || newest === undefined || id === undefined) return;
+  const [image, account] = await Promise.all([
+    describeImage(await ports.aws.ec2(region), region, id),
+    ownAccount(region, ports),
+  ]);
+  const why = whyNotLaunchable(image, { digest: newest.imageDigest, account });
+  const name = formatReleaseTag(newest.tag);
+  if (why === undefined) ports.log.info(`Way back: ${name} (${id}) can be restored`);
+  else ports.log.warning(`No way back to ${name} (${id}): ${why}. An older release may still do`);
 }
 
 /** Prints the plan and its warnings; stops at what is fatal. */
@@ -127,6 +162,9 @@ async function underLock(
   try {
     await work(contended);
   } catch (error) {
+    if (error instanceof RolloutError && error.rolledBack) {
+      ports.facts.publishEnvironment(order.environment.name, { outcome: "rolled-back" });
+    }
     // A cancelled run has seconds left: its post step waits for what is under way and releases the lock then.
     if (!(error instanceof CancelledError)) await letGo(lock, ports);
     throw error;

@@ -35,6 +35,13 @@ export interface RollbackRequest extends RolloutRequest {
   readonly incident: boolean;
 }
 
+export interface StatusRequest {
+  readonly application: Application;
+  readonly environments: readonly Environment[];
+  /** A red run where an environment does not run what its record says. */
+  readonly failOnDrift: boolean;
+}
+
 export interface PromoteRequest extends RolloutRequest {
   /** The environment whose image to take. */
   readonly from: string;

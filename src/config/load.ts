@@ -149,6 +149,7 @@ function toApplication(config: Config, document: Document, defaultName: string):
     environments: inFileOrder(config.environments, document).map(([name, environment]): Environment => ({
       name,
       branches: environment.branches ?? [],
+      requires: environment.requires,
       instanceType: environment["instance-type"],
       targets: environment.targets.map((target) => ({
         region: target.region,

@@ -163,6 +163,9 @@ const environment = z.strictObject({
     .array(z.string().min(1))
     .optional()
     .describe("Branches, or globs of branches, whose pushes this environment serves"),
+  requires: segment
+    .optional()
+    .describe("Another environment: only what it has released may be released here"),
   "instance-type": z
     .string()
     .regex(/^[a-z0-9-]+\.[a-z0-9-]+$/, "must be an instance type such as t3.small")
@@ -184,15 +187,22 @@ export const configSchema = z
       .refine(
         (environments) => Object.keys(environments).length > 0,
         "must describe at least one environment",
-      ),
+      )
+      .superRefine((environments, context) => {
+        for (const [name, { requires }] of Object.entries(environments)) {
+          if (requires === undefined || (requires !== name && Object.hasOwn(environments, requires)))
+            continue;
+          const message = `must be another environment of this file, not "${requires}"`;
+          context.addIssue({ code: "custom", path: [name, "requires"], message });
+        }
+      }),
   })
-  .meta({ title: "Kiln's config file", id: "https://kiln.example/config.schema.json" });
+  .meta({ title: "Kiln's config file" });
 
 export type Config = z.infer<typeof configSchema>;
 
 /** Keys of the product's contract that this version does not carry out yet; refused rather than ignored. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
-  "requires",
   "role-to-assume",
   "kms-key",
   "smoke-test",

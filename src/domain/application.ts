@@ -25,6 +25,8 @@ export interface Environment {
   readonly name: string;
   /** Branch names or globs whose pushes this environment serves. */
   readonly branches: readonly string[];
+  /** The environment that must have run an image before it may come here. */
+  readonly requires: string | undefined;
   readonly instanceType: string | undefined;
   readonly targets: readonly Target[];
   readonly rollout: RolloutSettings;

@@ -14,6 +14,8 @@ export interface Result {
   readonly image?: ImageResult;
   /** One entry for each environment that was reached, in order. */
   readonly environments: readonly EnvironmentResult[];
+  /** `status`: one entry for each environment. */
+  readonly status?: readonly StatusResult[];
   readonly error?: { readonly message: string; readonly state?: string; readonly next?: string };
 }
 
@@ -63,4 +65,26 @@ export interface TargetResult {
   readonly seconds?: number;
   /** Instances in service that were seen to run the image. */
   readonly verified?: number;
+}
+
+/** An environment's newest record beside what AWS says now. */
+export interface StatusResult {
+  readonly environment: string;
+  readonly release?: string;
+  readonly commit?: string;
+  readonly version?: string;
+  /** In the first target's region. */
+  readonly imageId?: ImageId;
+  readonly baseImageDays?: number;
+  readonly actor?: string;
+  /** RFC 3339: when the release finished. */
+  readonly since?: string;
+  readonly sinceText?: string;
+  /** The group's desired capacity. */
+  readonly capacity?: number;
+  readonly inService?: number;
+  /** Instances in service that run the release. */
+  readonly running?: number;
+  /** How the environment differs from its record, in words; empty where it does not. */
+  readonly drift: readonly string[];
 }

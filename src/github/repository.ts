@@ -1,4 +1,4 @@
-import { RemoteError } from "../domain/errors.ts";
+import { hasCode, RemoteError } from "../domain/errors.ts";
 import type { Octokit } from "./client.ts";
 
 /** An annotated tag's object, as the API gives it. */
@@ -33,6 +33,10 @@ export interface Repository {
   deleteRef(ref: string): Promise<void>;
   /** Whether a workflow run has ended; `unknown` where the token may not ask or the run is gone. */
   runState(runId: string): Promise<"active" | "ended" | "unknown">;
+  /** Whether a commit is an ancestor of another; false where GitHub does not know one of them. */
+  isAncestor(commit: string, of: string): Promise<boolean>;
+  /** A file's text at a commit; undefined where there is none. */
+  readFile(path: string, commit: string): Promise<string | undefined>;
   /** The newest tags by name under each prefix (`refs/tags/release/dev/`), in one request. */
   newestTags(prefixes: readonly string[], count: number): Promise<ReadonlyMap<string, readonly TagRef[]>>;
 }
@@ -40,7 +44,7 @@ export interface Repository {
 export function createRepository(octokit: Octokit, fullName: string): Repository {
   const [owner = "", repo = ""] = fullName.split("/");
   const place = { owner, repo };
-  const { git, actions } = octokit.rest;
+  const { git } = octokit.rest;
   return {
     async createTag({ name, message, commit }) {
       const { data } = await named(`create the tag object ${name}`, fullName, () =>
@@ -74,17 +78,55 @@ export function createRepository(octokit: Octokit, fullName: string): Repository
         if (!hasStatus(error, 404, 422)) throw translate(error, `delete ${ref}`, fullName);
       }
     },
-    async runState(runId) {
+    runState: (runId) => runState(octokit, fullName, runId),
+    readFile: (path, commit) => readFile(octokit, fullName, path, commit),
+    async isAncestor(commit, of) {
+      const basehead = `${of}...${commit}`;
+      const answer = await unlessMissing(`compare ${basehead}`, fullName, () =>
+        octokit.rest.repos.compareCommitsWithBasehead({ ...place, basehead, per_page: 1 }),
+      );
+      return answer?.data.status === "behind";
+    },
+    async newestTags(prefixes, count) {
       try {
-        const { data } = await actions.getWorkflowRun({ ...place, run_id: Number(runId) });
-        return data.status === "completed" ? "ended" : "active";
+        return await newestTags(octokit, fullName, prefixes, count);
       } catch (error) {
-        if (hasStatus(error, 403, 404)) return "unknown";
-        throw translate(error, `read run ${runId}`, fullName);
+        // Servers without GraphQL, and tokens that may not use it.
+        if (!hasCode(error, "403", "404")) throw error;
+        return newestTagsByRest(octokit, fullName, prefixes, count);
       }
     },
-    newestTags: (prefixes, count) => newestTags(octokit, fullName, prefixes, count),
   };
+}
+
+async function readFile(
+  octokit: Octokit,
+  fullName: string,
+  path: string,
+  ref: string,
+): Promise<string | undefined> {
+  const [owner = "", repo = ""] = fullName.split("/");
+  const answer = await unlessMissing(`read ${path}`, fullName, () =>
+    octokit.rest.repos.getContent({ owner, repo, path, ref }),
+  );
+  const data = answer?.data;
+  if (data === undefined || Array.isArray(data) || !("content" in data)) return undefined;
+  return Buffer.from(data.content, "base64").toString("utf8");
+}
+
+async function runState(
+  octokit: Octokit,
+  fullName: string,
+  runId: string,
+): Promise<"active" | "ended" | "unknown"> {
+  const [owner = "", repo = ""] = fullName.split("/");
+  try {
+    const { data } = await octokit.rest.actions.getWorkflowRun({ owner, repo, run_id: Number(runId) });
+    return data.status === "completed" ? "ended" : "active";
+  } catch (error) {
+    if (hasStatus(error, 403, 404)) return "unknown";
+    throw translate(error, `read run ${runId}`, fullName);
+  }
 }
 
 async function readRef(octokit: Octokit, fullName: string, ref: string): Promise<string | undefined> {
@@ -136,6 +178,34 @@ async function newestTags(
   return new Map(
     prefixes.map((prefix, index) => [prefix, (answer.repository?.[`p${index}`]?.nodes ?? []).map(toTagRef)]),
   );
+}
+
+/** The same by REST: the names under each prefix in one request, then the newest tags' objects. */
+async function newestTagsByRest(
+  octokit: Octokit,
+  fullName: string,
+  prefixes: readonly string[],
+  count: number,
+): Promise<ReadonlyMap<string, readonly TagRef[]>> {
+  const [owner = "", repo = ""] = fullName.split("/");
+  const pages = prefixes.map(async (prefix) => {
+    const { data } = await named(`list ${prefix}`, fullName, () =>
+      octokit.rest.git.listMatchingRefs({ owner, repo, ref: withoutRefs(prefix) }),
+    );
+    const newest = data
+      .toSorted((a, b) => (a.ref < b.ref ? 1 : -1))
+      .slice(0, count)
+      .map(async ({ ref, object }): Promise<TagRef> => {
+        const name = ref.slice(prefix.length);
+        if (object.type !== "tag") return { name, tag: undefined };
+        const tag = await named(`read the tag object ${object.sha}`, fullName, () =>
+          octokit.rest.git.getTag({ owner, repo, tag_sha: object.sha }),
+        );
+        return { name, tag: { sha: object.sha, message: tag.data.message, target: tag.data.object.sha } };
+      });
+    return [prefix, await Promise.all(newest)] as const;
+  });
+  return new Map(await Promise.all(pages));
 }
 
 function toTagRef({ name, target }: RefsAnswer["nodes"][number]): TagRef {

@@ -58,6 +58,22 @@ export async function findByName(
   return toImages(Images, region);
 }
 
+/** Those of the images that there are, in one request; ids that are gone are left out, not an error. */
+export async function findByIds(
+  ec2: EC2Client,
+  region: string,
+  ids: readonly ImageId[],
+): Promise<ReadonlyMap<ImageId, CatalogueImage>> {
+  if (ids.length === 0) return new Map();
+  const { Images } = await ec2.send(
+    new DescribeImagesCommand({
+      IncludeDeprecated: true,
+      Filters: [{ Name: "image-id", Values: [...new Set(ids)] }],
+    }),
+  );
+  return new Map(toImages(Images, region).map((image) => [image.id, image]));
+}
+
 function toImages(images: readonly Ec2Image[] | undefined, region: string): readonly CatalogueImage[] {
   return (images ?? [])
     .flatMap((image) => toImage(image, region))

@@ -1,6 +1,6 @@
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
-import { type Digest, imageName, TAG } from "../domain/image.ts";
+import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
 import type { CatalogueImage } from "./catalogue.ts";
 
 export type Rebake = "auto" | "always" | "never";
@@ -59,6 +59,23 @@ export function chooseByDigest(
     image,
     why: `has this content, baked ${formatDuration(age)} ago from commit ${(image.tags[TAG.commit] ?? "?").slice(0, 12)}`,
   };
+}
+
+/**
+ * The very image that a required environment has released.
+ * @throws KilnError where it is not there any more
+ */
+export function chooseProven(found: readonly CatalogueImage[], proven: ImageId, region: string): ImageChoice {
+  const image = found.find((candidate) => candidate.id === proven && candidate.state === "available");
+  if (image !== undefined)
+    return { kind: "reuse", image, why: "is the one that the required environment released" };
+  throw new KilnError(
+    `${proven}, the image that the required environment released, is not available in ${region}`,
+    {
+      state: "Nothing was changed.",
+      next: "Release this content to the required environment again: that bakes it anew.",
+    },
+  );
 }
 
 /**

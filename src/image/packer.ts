@@ -114,11 +114,12 @@ export function passVariables(
 }
 
 function isSetIn(texts: readonly string[], name: string): boolean {
-  const assignment = new RegExp(`^\\s*"?${name.replaceAll("-", "\\-")}"?\\s*[=:]`, "m");
+  const assignment = new RegExp(`(?:^|[{,])\\s*"?${name.replaceAll("-", "\\-")}"?\\s*[=:]`, "m");
   return texts.some((text) => assignment.test(text));
 }
 
 /** A map as an HCL expression; `\${` and `%{` would begin a template. */
 export function hclMap(map: Readonly<Record<string, string>>): string {
-  return JSON.stringify(map).replaceAll("${", "$${").replaceAll("%{", "%%{");
+  // By a function: in a replacement's text, `$$` means one `$`.
+  return JSON.stringify(map).replace(/[$%](?=\{)/g, (sign) => sign + sign);
 }

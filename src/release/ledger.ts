@@ -5,11 +5,15 @@ import type { Repository, TagRef } from "../github/repository.ts";
 import { formatRecord, NotARecord, parseRecord, type ReleaseRecord } from "./record.ts";
 
 /** Records read per environment: the newest, and some behind it in case of tags that are none. */
-const RECORDS_READ = 5;
+const RECORDS_READ = 20;
+/** Records that a rollback chooses from; the most that GitHub gives in one request. */
+export const HISTORY_READ = 100;
 
-/** The newest release of each environment, and the highest number that is taken there. */
+/** The newest releases of an environment, and the highest number that is taken there. */
 export interface LedgerPage {
   readonly newest: ReleaseRecord | undefined;
+  /** Newest first. */
+  readonly records: readonly ReleaseRecord[];
   /** 0 where there is no record; other people's tags of that form count, since their number is taken. */
   readonly highestNumber: number;
 }
@@ -20,9 +24,10 @@ export async function readLedger(
   prefix: string,
   environments: readonly string[],
   log: Log,
+  count = RECORDS_READ,
 ): Promise<ReadonlyMap<string, LedgerPage>> {
   const refPrefix = (environment: string): string => `refs/tags/${prefix}/${environment}/`;
-  const found = await repository.newestTags(environments.map(refPrefix), RECORDS_READ);
+  const found = await repository.newestTags(environments.map(refPrefix), count);
   return new Map(
     environments.map((environment) => [
       environment,
@@ -32,21 +37,23 @@ export async function readLedger(
 }
 
 function toPage(path: string, refs: readonly TagRef[], log: Log): LedgerPage {
-  let newest: ReleaseRecord | undefined;
+  const records: ReleaseRecord[] = [];
   let highestNumber = 0;
   for (const { name, tag } of refs) {
     const fullName = `${path}/${name}`;
-    const releaseTag = parseReleaseTag(fullName);
+    const deeper = name.includes("/");
+    const releaseTag = deeper ? undefined : parseReleaseTag(fullName);
     highestNumber = Math.max(highestNumber, releaseTag?.number ?? 0);
     const record =
-      tag === undefined
-        ? new NotARecord("it is a lightweight tag")
+      tag === undefined || deeper
+        ? new NotARecord(deeper ? "it is below another path" : "it is a lightweight tag")
         : parseRecord(fullName, tag.message, tag.target);
     if (record instanceof NotARecord)
       log.notice(`The tag ${fullName} is no record: ${record.reason}. It is ignored.`);
-    else if (newest === undefined || record.tag.number > newest.tag.number) newest = record;
+    else records.push(record);
   }
-  return { newest, highestNumber };
+  records.sort((a, b) => b.tag.number - a.tag.number);
+  return { newest: records[0], records, highestNumber };
 }
 
 /** Numbers tried before giving up: that many others would have to release to the environment in the same seconds. */

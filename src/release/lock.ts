@@ -63,7 +63,12 @@ export async function takeLock(
   for (;;) {
     if ((await repository.createRef(ref, sha)) === "created") return { lock: { ref, sha }, contended };
     const held = await repository.readRef(ref);
-    if (held === undefined) continue;
+    // Released in this very moment: try again, at a walking pace in case the ref can never be read.
+    if (held === undefined && clock.now().getTime() < deadline) {
+      await clock.sleep(1000, tools.signal);
+      continue;
+    }
+    if (held === undefined) throw stillHeld(order, ref, "somebody (its lock cannot be read)");
     // Our own, its creation's answer was lost.
     if (held === sha) return { lock: { ref, sha }, contended };
     contended = true;

@@ -45,6 +45,8 @@ const FORMAT = "1";
 
 /** Longest message, bytes; what is over it is cut from the prose, never from the trailers. */
 export const MAX_MESSAGE_BYTES = 16 * 1024;
+/** Longest value of a trailer, bytes: all of them together leave room in the message. */
+const MAX_VALUE_BYTES = 1000;
 
 /**
  * The tag's message: a subject, prose, and git trailers (git interpret-trailers), which are the last block. No text from
@@ -61,7 +63,9 @@ export function formatRecord(record: ReleaseRecord, changes: string): string {
     .map((line) => line.trimEnd())
     .join("\n")
     .replace(/\n{3,}/g, "\n\n")
-    .trim();
+    .trim()
+    // For `git interpret-trailers` a line that begins with `---` ends the message.
+    .replace(/^---/gm, " ---");
   const room = MAX_MESSAGE_BYTES - Buffer.byteLength(`${subject}\n\n\n\n${trailers}\n`);
   return [subject, cut(prose, room), trailers].filter((part) => part !== "").join("\n\n") + "\n";
 }
@@ -111,9 +115,16 @@ function timestamp(date: Date): string {
   return `${date.toISOString().slice(0, 19)}Z`;
 }
 
-/** Control characters, line ends among them, become spaces: a value stays on its line. */
+/** Control characters, line ends among them, become spaces: a value stays on its line, and is not longer than the limit. */
 function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
+  const line = text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
+  if (Buffer.byteLength(line) <= MAX_VALUE_BYTES) return line;
+  // What is left of a character that the cut went through is no character.
+  return Buffer.from(line)
+    .subarray(0, MAX_VALUE_BYTES)
+    .toString("utf8")
+    .replace(/\uFFFD+$/, "")
+    .trim();
 }
 
 /** At most `bytes` of UTF-8, on whole lines, saying that it was cut. */

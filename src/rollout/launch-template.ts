@@ -95,6 +95,27 @@ export async function createTemplateVersion(
   return toVersion(state, number);
 }
 
+/** The image of each of some versions of a template, by `<template>@<version>`; one request. */
+export async function imagesOfVersions(
+  ec2: EC2Client,
+  templateId: string,
+  versions: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (versions.length === 0) return new Map();
+  const { LaunchTemplateVersions } = await ec2.send(
+    new DescribeLaunchTemplateVersionsCommand({
+      LaunchTemplateId: templateId,
+      Versions: [...new Set(versions)],
+    }),
+  );
+  return new Map(
+    (LaunchTemplateVersions ?? []).map((version) => [
+      `${templateId}@${version.VersionNumber ?? ""}`,
+      version.LaunchTemplateData?.ImageId ?? "no image",
+    ]),
+  );
+}
+
 function toVersion(state: TargetState, number: number): TemplateVersion {
   return { id: state.template.id, name: state.template.name, version: String(number) };
 }

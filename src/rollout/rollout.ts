@@ -94,7 +94,7 @@ export async function rollOut(
   tools.log.info(
     `${targetName(target)}: instance refresh ${started.id} ${started.adopted ? "is already running and is taken up" : "started"}`,
   );
-  const { refresh: ended, verdict } = await untilEnded(tools, target, started.id);
+  const { refresh: ended, verdict } = await followRefresh(tools, target, started.id);
   if (verdict.kind !== "succeeded") throw await explain(tools, state, ended, verdict, configuration);
   const verified = await verify(tools, target, version, imageId, preferences);
   return {
@@ -106,7 +106,7 @@ export async function rollOut(
 }
 
 /** Follows the refresh to its end; a line a change; rolls back when time runs out. */
-async function untilEnded(
+export async function followRefresh(
   tools: RolloutTools,
   target: Target,
   id: string,

@@ -10,10 +10,11 @@ import type { RolloutSettings } from "../domain/application.ts";
 export function refreshPreferences(settings: RolloutSettings, capacity: number): RefreshPreferences {
   const named = STRATEGY_KEYS[settings.strategy](settings, capacity);
   const checkpoints = settings.checkpoints ?? named.CheckpointPercentages;
-  const minimum = settings.minHealthy ?? named.MinHealthyPercentage;
+  // One of the user's own moves the other, to keep the pair within AWS's limit of 100 percent between the two.
+  const minimum =
+    settings.minHealthy ?? Math.max(named.MinHealthyPercentage, (settings.maxHealthy ?? 100) - 100);
   return {
     MinHealthyPercentage: minimum,
-    // A minimum of the user's own keeps the pair within AWS's limit of 100 percent between the two.
     MaxHealthyPercentage: settings.maxHealthy ?? Math.min(named.MaxHealthyPercentage, minimum + 100),
     SkipMatching: settings.skipMatching ?? true,
     AutoRollback: settings.autoRollback ?? true,

@@ -1,0 +1,377 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CancelledError, KilnError } from "../../src/domain/errors.ts";
+import {
+  bake,
+  type BakeOrder,
+  type BakeReady,
+  type BakeTools,
+  prepareBake,
+  redact,
+} from "../../src/image/bake.ts";
+import { KeptLog, ScriptedPrograms, VirtualClock } from "./programs.ts";
+
+let folder: string;
+let programs: ScriptedPrograms;
+let clock: VirtualClock;
+let log: KeptLog;
+let controller: AbortController;
+let pids: number[];
+let tools: BakeTools;
+
+const ORDER: BakeOrder = {
+  recipe: {
+    template: "web.pkr.hcl",
+    inputs: undefined,
+    vars: { nginx: "1.26" },
+    varFiles: [],
+    maxAge: undefined,
+  },
+  secretVars: { npm_token: "hunter2-token" },
+  imageName: "web-v1-0123456789ab",
+  version: "v1",
+  commit: "c".repeat(40),
+  tags: { "kiln:branch": "${branch}" },
+  region: "eu-west-1",
+};
+const READY: BakeReady = {
+  packer: { version: "1.16.0", hasInit: true },
+  call: {
+    args: ["-var-file=a.pkrvars.hcl"],
+    env: { PKR_VAR_npm_token: "hunter2-token" },
+    secretFile: undefined,
+  },
+};
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "unit-bake-"));
+  mkdirSync(join(folder, "temporary"));
+  programs = new ScriptedPrograms();
+  clock = new VirtualClock();
+  log = new KeptLog();
+  controller = new AbortController();
+  pids = [];
+  tools = {
+    clock,
+    log,
+    subprocess: programs,
+    folder,
+    temporaryFolder: join(folder, "temporary"),
+    signal: controller.signal,
+    token: "ghs_token",
+    onStarted: (pid) => pids.push(pid),
+  };
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function failure(work: Promise<unknown>): Promise<KilnError> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof KilnError) return error;
+  throw new Error("it did not fail as expected", { cause: error });
+}
+
+const END = [
+  "==> Builds finished. The artifacts of successful builds are:",
+  "--> amazon-ebs.web: AMIs were created:",
+];
+const SUCCESS = [
+  "==> amazon-ebs.web: Prevalidating any provided VPC information",
+  "==> amazon-ebs.web: Found Image ID: ami-0aaaaaaaaaaaaaaaa",
+  "==> amazon-ebs.web: Launching a source AWS instance...",
+  "==> amazon-ebs.web: Provisioning with shell script: install.sh",
+  "    amazon-ebs.web: Found Image ID: ami-0ffffffffffffffff",
+  "==> amazon-ebs.web: Creating AMI web from instance i-0123456789abcdef0",
+  ...END,
+  "eu-west-1: ami-0bbbbbbbbbbbbbbbb",
+  "us-east-1: ami-0cccccccccccccccc",
+];
+
+describe("a bake that makes images", () => {
+  test("tells them by region, the base image and how long each phase took", async () => {
+    programs.output = SUCCESS;
+    programs.beforeLine = () => clock.pass(10_000);
+    expect(await bake(ORDER, READY, tools)).toStrictEqual({
+      ids: new Map([
+        ["eu-west-1", new Set(["ami-0bbbbbbbbbbbbbbbb"])],
+        ["us-east-1", new Set(["ami-0cccccccccccccccc"])],
+      ]),
+      baseImage: "ami-0aaaaaaaaaaaaaaaa",
+      phases: [
+        { phase: "prepare", milliseconds: 20_000 },
+        { phase: "launch", milliseconds: 10_000 },
+        { phase: "provision", milliseconds: 20_000 },
+        { phase: "image", milliseconds: 40_000 },
+      ],
+    });
+  });
+
+  test("runs Packer in the repository, in the region where the image is needed, without telemetry", async () => {
+    programs.output = SUCCESS;
+    await bake(ORDER, READY, tools);
+    expect(
+      programs.started.map(({ command, args, options }) => ({
+        command,
+        args,
+        cwd: options.cwd,
+        env: options.env,
+      })),
+    ).toStrictEqual([
+      {
+        command: "packer",
+        args: ["build", "-color=false", "-var-file=a.pkrvars.hcl", "web.pkr.hcl"],
+        cwd: folder,
+        env: {
+          CHECKPOINT_DISABLE: "1",
+          PACKER_NO_COLOR: "1",
+          AWS_REGION: "eu-west-1",
+          AWS_DEFAULT_REGION: "eu-west-1",
+          PKR_VAR_npm_token: "hunter2-token",
+        },
+      },
+    ]);
+    expect(pids).toStrictEqual([4242]);
+  });
+
+  test("shows each line, and each phase as it begins, once", async () => {
+    programs.output = [
+      "==> amazon-ebs.web: Prevalidating any provided VPC information",
+      "==> amazon-ebs.web: Prevalidating AMI Name: web",
+      ...END,
+      "eu-west-1: ami-0bbbbbbbbbbbbbbbb",
+    ];
+    await bake(ORDER, READY, tools);
+    expect(log.lines).toStrictEqual([
+      "==> amazon-ebs.web: Prevalidating any provided VPC information",
+      "── prepare (after 0 s) ──",
+      "==> amazon-ebs.web: Prevalidating AMI Name: web",
+      ...END,
+      "eu-west-1: ami-0bbbbbbbbbbbbbbbb",
+    ]);
+  });
+
+  test("keeps several images of one region apart, so that its caller can refuse them", async () => {
+    programs.output = [...SUCCESS, "eu-west-1: ami-0dddddddddddddddd"];
+    const { ids } = await bake(ORDER, READY, tools);
+    expect([...(ids.get("eu-west-1") ?? [])]).toStrictEqual([
+      "ami-0bbbbbbbbbbbbbbbb",
+      "ami-0dddddddddddddddd",
+    ]);
+  });
+
+  test("has its secrets in a private file only while Packer runs", async () => {
+    const path = join(folder, "temporary", "kiln-secret-vars.json");
+    let seen: unknown;
+    programs.output = SUCCESS;
+    programs.onStart = () => {
+      seen = { text: readFileSync(path, "utf8"), mode: statSync(path).mode & 0o777 };
+    };
+    await bake(ORDER, { ...READY, call: { args: [], env: {}, secretFile: '{"a":"b"}' } }, tools);
+    expect(seen).toStrictEqual({ text: '{"a":"b"}', mode: 0o600 });
+    expect(existsSync(path)).toBe(false);
+  });
+});
+
+describe("a bake that fails", () => {
+  test("by ending well without an image", async () => {
+    programs.output = ["==> Builds finished but no artifacts were created."];
+    const error = await failure(bake(ORDER, READY, tools));
+    expect(error.message).toBe("Packer ended well but made no AMI");
+    expect(error.state).toBe(
+      "Nothing was rolled out. The last lines of its output:\n==> Builds finished but no artifacts were created.",
+    );
+    expect(error.next).toContain("skip_create_ami");
+  });
+
+  test("shows its last 30 lines, empty ones left out", async () => {
+    programs.output = Array.from({ length: 40 }, (_, index) => [`line ${index + 1}`, " "]).flat();
+    programs.exitCode = 1;
+    const error = await failure(bake(ORDER, READY, tools));
+    expect(error.message).toBe("The bake failed: packer build ended with 1");
+    const lines = Array.from({ length: 30 }, (_, index) => `line ${index + 11}`);
+    expect(error.state).toBe(`Nothing was rolled out. The last lines of its output:\n${lines.join("\n")}`);
+  });
+
+  test.each([
+    ["Timeout waiting for SSH.", "The instance could not be reached"],
+    ["E: Could not get lock /var/lib/dpkg/lock-frontend", "cloud-init was still installing packages"],
+    ["Error waiting for AMI: ResourceNotReady: exceeded wait attempts", "AWS took longer than Packer waits"],
+    ["Script exited with non-zero exit status: 2", "A provisioner failed"],
+    ["something else", "The lines above are Packer's own"],
+  ])("with %j gets the hint %j", async (line, hint) => {
+    programs.output = [`==> amazon-ebs.web: ${line}`];
+    programs.exitCode = 1;
+    expect((await failure(bake(ORDER, READY, tools))).next).toContain(hint);
+  });
+
+  test("since the name is taken says by which image", async () => {
+    programs.output = [
+      "==> amazon-ebs.web: Error: AMI Name: 'web-v1-0123456789ab' is used by an existing AMI: ami-0dddddddddddddddd",
+    ];
+    programs.exitCode = 1;
+    const error = await failure(bake(ORDER, READY, tools));
+    expect(error.message).toBe(
+      "The image name web-v1-0123456789ab is taken by ami-0dddddddddddddddd, somebody else's image",
+    );
+    expect(error.state).toBe("Packer stopped before it started an instance. Nothing was rolled out.");
+  });
+
+  test("in one of several builds names the images that the others made", async () => {
+    programs.output = ["==> amazon-ebs.two: boom", ...END, "eu-west-1: ami-0bbbbbbbbbbbbbbbb"];
+    programs.exitCode = 1;
+    expect((await failure(bake(ORDER, READY, tools))).state).toContain(
+      "Images that other builds of the template made were kept: eu-west-1 ami-0bbbbbbbbbbbbbbbb.",
+    );
+  });
+
+  test("shows no secret, neither in the log nor in the error", async () => {
+    programs.output = ["==> amazon-ebs.web: curl -H 'token: hunter2-token' failed"];
+    programs.exitCode = 1;
+    const error = await failure(bake(ORDER, READY, tools));
+    expect(log.lines).toStrictEqual(["==> amazon-ebs.web: curl -H 'token: ***' failed"]);
+    expect(error.state).toContain("curl -H 'token: ***' failed");
+    expect(`${error.message}${error.state ?? ""}${error.next ?? ""}`).not.toContain("hunter2");
+  });
+});
+
+describe("a bake that is cancelled", () => {
+  test("asks Packer to stop once, waits for its end, and says so", async () => {
+    programs.output = [
+      "==> amazon-ebs.web: Launching a source AWS instance...",
+      "Cleanly cancelled builds after being interrupted.",
+    ];
+    programs.exitCode = 1;
+    programs.beforeLine = (index) => {
+      if (index === 1) controller.abort(new CancelledError("cancelled"));
+    };
+    const error = await failure(bake(ORDER, READY, tools));
+    expect(error).toBeInstanceOf(CancelledError);
+    expect(error.state).toBe("Packer ended and removed its temporary resources. Nothing was rolled out.");
+    expect(programs.stops).toBe(1);
+    expect(log.lines).toContain("Cleanly cancelled builds after being interrupted.");
+  });
+
+  test("before Packer runs still asks it to stop", async () => {
+    controller.abort(new CancelledError("cancelled"));
+    programs.exitCode = 1;
+    expect(await failure(bake(ORDER, READY, tools))).toBeInstanceOf(CancelledError);
+    expect(programs.stops).toBe(1);
+  });
+
+  test("after its end has nothing to stop", async () => {
+    programs.output = SUCCESS;
+    await bake(ORDER, READY, tools);
+    controller.abort(new CancelledError("cancelled"));
+    expect(programs.stops).toBe(0);
+  });
+});
+
+describe("before a bake", () => {
+  const answers = (answer: Partial<Record<string, { code: number; stdout: string; stderr: string }>>) => {
+    programs.answer = ({ args }) =>
+      answer[args[0] ?? ""] ?? {
+        code: 0,
+        stdout: args[0] === "version" ? "Packer v1.16.0\n" : "",
+        stderr: "",
+      };
+  };
+
+  test("the plugins are installed, and the template is validated as it will be built", async () => {
+    answers({});
+    const ready = await prepareBake(ORDER, tools);
+    expect(programs.calls.map(({ args }) => args)).toStrictEqual([
+      ["version"],
+      ["init", "web.pkr.hcl"],
+      ["validate", "web.pkr.hcl"],
+    ]);
+    expect(ready.call.env).toStrictEqual({
+      PKR_VAR_image_name: "web-v1-0123456789ab",
+      PKR_VAR_image_version: "v1",
+      PKR_VAR_commit: "c".repeat(40),
+      PKR_VAR_image_tags: '{"kiln:branch":"$${branch}"}',
+      PKR_VAR_nginx: "1.26",
+      PKR_VAR_npm_token: "hunter2-token",
+    });
+    expect(programs.calls.map(({ options }) => options.env?.["PACKER_GITHUB_API_TOKEN"])).toStrictEqual([
+      undefined,
+      "ghs_token",
+      undefined,
+    ]);
+  });
+
+  test.each([
+    ["a Packer without packer init", "Packer v1.6.6\n", "web.pkr.hcl"],
+    ["a legacy template", "Packer v1.16.0\n", "web.json"],
+  ])("%s installs nothing", async (_, stdout, template) => {
+    answers({ version: { code: 0, stdout, stderr: "" } });
+    await prepareBake({ ...ORDER, recipe: { ...ORDER.recipe, template } }, tools);
+    expect(programs.calls.map(({ args }) => args[0])).toStrictEqual(["version", "validate"]);
+  });
+
+  test("a legacy template's secrets are in a file for the time of the validation, never in arguments", async () => {
+    let seen = "";
+    const path = join(folder, "temporary", "kiln-secret-vars.json");
+    programs.answer = ({ args }) => {
+      if (args[0] === "validate") seen = readFileSync(path, "utf8");
+      return { code: 0, stdout: "Packer v1.16.0\n", stderr: "" };
+    };
+    const ready = await prepareBake({ ...ORDER, recipe: { ...ORDER.recipe, template: "web.json" } }, tools);
+    expect(seen).toBe('{"npm_token":"hunter2-token"}');
+    expect(existsSync(path)).toBe(false);
+    expect(ready.call.args.join(" ")).not.toContain("hunter2");
+    expect(ready.call.args).not.toContain("image_tags={}");
+  });
+
+  test("a variable that a var file sets is given by argument too", async () => {
+    answers({});
+    writeFileSync(join(folder, "a.pkrvars.hcl"), 'nginx = "1.0"\n');
+    const ready = await prepareBake(
+      { ...ORDER, recipe: { ...ORDER.recipe, varFiles: ["a.pkrvars.hcl"] } },
+      tools,
+    );
+    expect(ready.call.args).toStrictEqual(["-var-file=a.pkrvars.hcl", "-var", "nginx=1.26"]);
+  });
+
+  test("an invalid template is refused, without its secrets", async () => {
+    answers({ validate: { code: 1, stdout: "Error: bad value hunter2-token\n", stderr: "on line 3" } });
+    const error = await failure(prepareBake(ORDER, tools));
+    expect(error.message).toBe("The Packer template web.pkr.hcl is not valid");
+    expect(error.state).toBe(
+      "Nothing was changed. `packer validate` says:\nError: bad value ***\n\non line 3",
+    );
+  });
+
+  test.each([
+    ["could not get sha256 checksum file for x: 404 Not Found", "Use Packer 1.14 or newer"],
+    ["API rate limit exceeded for 203.0.113.7", "GitHub's rate limit was met"],
+    ["dial tcp: lookup github.com: no such host", "Check the template's required_plugins"],
+  ])("plugins that cannot be installed: %s", async (stderr, hint) => {
+    answers({ init: { code: 1, stdout: "", stderr } });
+    const error = await failure(prepareBake(ORDER, tools));
+    expect(error.message).toBe("Packer could not install the plugins that web.pkr.hcl requires");
+    expect(error.next).toContain(hint);
+  });
+});
+
+describe("secrets in a text", () => {
+  test.each<[text: string, secrets: Record<string, string>, redacted: string]>([
+    ["a hunter2 b hunter2", { a: "hunter2" }, "a *** b ***"],
+    ["abcdef abc", { short: "abc", long: "abcdef" }, "*** ***"],
+    ["one\ntwo three", { key: "one\ntwo" }, "*** three"],
+    ["only two here", { key: "one\ntwo" }, "only *** here"],
+    ["a.c abc", { dots: "a.c" }, "*** abc"],
+    ["x $& y", { dollars: "$&z" }, "x $& y"],
+    ["ab ab", { tooShort: "ab" }, "ab ab"],
+    ["   spaces   ", { spaces: "   " }, "   spaces   "],
+    ["nothing", {}, "nothing"],
+  ])("%j without %j is %j", (text, secrets, redacted) => {
+    expect(redact(text, secrets)).toBe(redacted);
+  });
+});

@@ -1,0 +1,172 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { formatReleaseTag } from "../../src/domain/release-tag.ts";
+import { appendRecord, readLedger } from "../../src/release/ledger.ts";
+import { formatRecord, parseRecord, type ReleaseRecord } from "../../src/release/record.ts";
+import { KeptLog } from "../image/programs.ts";
+import { InMemoryRepository } from "./in-memory-repository.ts";
+import { COMMIT, RECORD } from "./records.ts";
+
+let repository: InMemoryRepository;
+let log: KeptLog;
+
+beforeEach(() => {
+  repository = new InMemoryRepository();
+  log = new KeptLog();
+});
+
+const record = (number: number, changes: Partial<ReleaseRecord> = {}): ReleaseRecord => ({
+  ...RECORD,
+  tag: { ...RECORD.tag, number },
+  ...changes,
+});
+
+function push(written: ReleaseRecord): void {
+  repository.push(formatReleaseTag(written.tag), formatRecord(written, ""), written.commit);
+}
+
+const read = async (environment = "production") =>
+  (await readLedger(repository, "release", [environment], log)).get(environment);
+
+describe("the ledger", () => {
+  test("of an environment without releases is empty", async () => {
+    expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 0 });
+    expect(log.lines).toStrictEqual([]);
+  });
+
+  test("has the newest records, newest first, and the highest number", async () => {
+    for (const number of [1, 2, 9, 10, 11]) push(record(number));
+    expect(await read()).toStrictEqual({
+      newest: record(11),
+      records: [11, 10, 9, 2, 1].map((number) => record(number)),
+      highestNumber: 11,
+    });
+  });
+
+  test("reads several environments in one request, a few tags of each", async () => {
+    push(record(3));
+    push(record(7, { tag: { prefix: "release", environment: "qa", number: 7 } }));
+    const pages = await readLedger(repository, "release", ["qa", "production", "dev"], log);
+    expect([...pages].map(([name, page]) => [name, page.highestNumber])).toStrictEqual([
+      ["qa", 7],
+      ["production", 3],
+      ["dev", 0],
+    ]);
+    expect(repository.asked).toStrictEqual([
+      {
+        prefixes: ["refs/tags/release/qa/", "refs/tags/release/production/", "refs/tags/release/dev/"],
+        count: 20,
+      },
+    ]);
+  });
+
+  test("does not mix environments whose names begin alike", async () => {
+    push(record(7, { tag: { prefix: "release", environment: "production-eu", number: 7 } }));
+    expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 0 });
+  });
+
+  test.each<[what: string, name: string, message: string | undefined, reason: string, highest: number]>([
+    ["a lightweight tag", "release/production/000043", undefined, "it is a lightweight tag", 43],
+    [
+      "somebody's annotated tag",
+      "release/production/000043",
+      "hello",
+      "its message does not end with a block of trailers",
+      43,
+    ],
+    [
+      "a record of a later format",
+      "release/production/000043",
+      formatRecord(record(43), "").replace("Kiln-Record: 1", "Kiln-Record: 2"),
+      "its format is Kiln-Record: 2; this version reads 1",
+      43,
+    ],
+    [
+      "a copied record",
+      "release/production/000043",
+      formatRecord(record(42), ""),
+      "its trailers say release 42 of production, its name release/production/000043",
+      43,
+    ],
+    [
+      "a tag of another form",
+      "release/production/v2",
+      "hello",
+      "its name is not <prefix>/<environment>/<six-digit number>",
+      42,
+    ],
+    [
+      "a deeper tag",
+      "release/production/x/000099",
+      formatRecord(record(99, { tag: { prefix: "release/production", environment: "x", number: 99 } }), ""),
+      "it is below another path",
+      42,
+    ],
+  ])("ignores %s with a notice, and leaves its number alone", async (_, name, message, reason, highest) => {
+    push(record(42));
+    repository.push(name, message, COMMIT);
+    expect(await read()).toStrictEqual({ newest: record(42), records: [record(42)], highestNumber: highest });
+    expect(log.lines).toStrictEqual([`notice: The tag ${name} is no record: ${reason}. It is ignored.`]);
+  });
+
+  test("ignores a record on another commit than it says", async () => {
+    repository.push("release/production/000001", formatRecord(record(1), ""), "f".repeat(40));
+    expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 1 });
+    expect(log.lines[0]).toContain(`it is on commit ${"f".repeat(40)}`);
+  });
+});
+
+describe("a release's record", () => {
+  const append = (written: ReleaseRecord) => appendRecord(repository, written, "What changed.");
+  const recordAt = (name: string) => {
+    const tag = repository.objects.get(repository.refs.get(`refs/tags/${name}`) ?? "");
+    return tag && parseRecord(name, tag.message, tag.target);
+  };
+
+  test("is an annotated tag on the released commit", async () => {
+    expect(await append(record(42))).toStrictEqual(record(42));
+    expect([...repository.refs]).toStrictEqual([["refs/tags/release/production/000042", "tag-1"]]);
+    expect(repository.objects.get("tag-1")).toStrictEqual({
+      sha: "tag-1",
+      name: "release/production/000042",
+      message: formatRecord(record(42), "What changed."),
+      target: COMMIT,
+    });
+  });
+
+  test("takes the next number where another's has it, and says so in its own trailers", async () => {
+    push(record(42, { run: "https://github.com/acme/web/actions/runs/2" }));
+    repository.push("release/production/000043", undefined, COMMIT);
+    expect(await append(record(42))).toStrictEqual(record(44));
+    expect(recordAt("release/production/000044")).toStrictEqual(record(44));
+  });
+
+  test("takes the next number where another run is faster by a moment", async () => {
+    repository.beforeCreateRef = (ref) => {
+      if (ref.endsWith("000042") && !repository.refs.has(ref)) push(record(42, { run: "another" }));
+    };
+    expect((await append(record(42))).tag.number).toBe(43);
+    expect(recordAt("release/production/000042")).toMatchObject({ run: "another" });
+  });
+
+  test("that this run has written before is found again, not written twice", async () => {
+    const earlier = record(42, { finished: new Date("2026-11-18T10:11:00Z") });
+    push(earlier);
+    expect(await append(record(42))).toStrictEqual(earlier);
+    expect(repository.refs.size).toBe(1);
+  });
+
+  test("of the same run, but another image, takes the next number", async () => {
+    push(record(42, { imageDigest: `sha256:${"d".repeat(64)}` }));
+    expect((await append(record(42))).tag.number).toBe(43);
+  });
+
+  test("is given up after 20 numbers that others have", async () => {
+    for (let number = 1; number <= 25; number += 1) {
+      repository.push(`release/production/${String(number).padStart(6, "0")}`, undefined, COMMIT);
+    }
+    await expect(append(record(1))).rejects.toThrow(
+      "No release number of production could be claimed in 20 tries",
+    );
+    expect(repository.refs.size).toBe(25);
+  });
+});

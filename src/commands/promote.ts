@@ -1,0 +1,40 @@
+import { KilnError } from "../domain/errors.ts";
+import { formatReleaseTag } from "../domain/release-tag.ts";
+import { readLedger } from "../release/ledger.ts";
+import type { Ports } from "./ports.ts";
+import { recordedImage } from "./recorded-image.ts";
+import { releaseTo } from "./release.ts";
+import type { PromoteRequest } from "./request.ts";
+
+/** `promote`: the image that another environment runs now, rolled out here and recorded. Never a bake. */
+export async function promote(request: PromoteRequest, ports: Ports): Promise<void> {
+  const [environment] = request.environments;
+  const region = environment?.targets[0]?.region;
+  if (environment === undefined || region === undefined) throw new Error("a promotion to no environment");
+  const { from } = request;
+  const pages = await readLedger(ports.repository, request.application.recordPrefix, [from], ports.log);
+  const record = pages.get(from)?.newest;
+  if (record === undefined) {
+    throw new KilnError(`${from} has no release yet that could be promoted to ${environment.name}`, {
+      state: "Nothing was changed.",
+      next: `Deploy to ${from} first.`,
+    });
+  }
+  const promotedFrom = formatReleaseTag(record.tag);
+  ports.log.info(
+    `Promote ${promotedFrom} to ${environment.name}: ${record.version}, commit ${record.commit.slice(0, 12)}`,
+  );
+  await releaseTo(
+    {
+      kind: "promotion",
+      environment,
+      commit: record.commit,
+      version: record.version,
+      digest: record.imageDigest,
+      source: recordedImage(record, region, ports),
+      promotedFrom,
+      request,
+    },
+    ports,
+  );
+}

@@ -1,0 +1,180 @@
+import type { Environment, Target } from "../domain/application.ts";
+import { formatDuration } from "../domain/duration.ts";
+import { KilnError } from "../domain/errors.ts";
+import type { ImageId } from "../domain/image.ts";
+import { formatReleaseTag } from "../domain/release-tag.ts";
+import type { StatusResult } from "../domain/result.ts";
+import { type CatalogueImage, findByIds } from "../image/catalogue.ts";
+import { whyNotLaunchable } from "../image/trust.ts";
+import { readLedger } from "../release/ledger.ts";
+import type { ReleaseRecord } from "../release/record.ts";
+import { statusTable } from "../release/status-table.ts";
+import { driftOf } from "../rollout/drift.ts";
+import { imagesOfVersions } from "../rollout/launch-template.ts";
+import { inService, observeTarget, runsVersion, type TargetState } from "../rollout/target-state.ts";
+import type { Ports } from "./ports.ts";
+import { ownAccount } from "./recorded-image.ts";
+import type { StatusRequest } from "./request.ts";
+
+/** `status`: for each environment the newest record beside what AWS says now; changes nothing. */
+export async function status(request: StatusRequest, ports: Ports): Promise<void> {
+  const { application, environments } = request;
+  const names = environments.map((environment) => environment.name);
+  const pages = await readLedger(ports.repository, application.recordPrefix, names, ports.log);
+  const records = new Map(environments.map(({ name }) => [name, pages.get(name)?.newest]));
+  const regions = new Set(environments.flatMap(({ targets }) => targets.map((target) => target.region)));
+  const [images, states] = await Promise.all([
+    readImages([...regions], [...records.values()], ports),
+    Promise.all(environments.map((environment) => stateOf(environment, ports))),
+  ]);
+  const entries = await Promise.all(
+    environments.map((environment, index) =>
+      entryOf(environment, pages.get(environment.name)?.records ?? [], states[index], images, ports),
+    ),
+  );
+  ports.facts.publish({ status: entries, outcome: "succeeded" });
+  for (const line of statusTable(entries).split("\n")) ports.log.info(line);
+  const drifted = entries.filter((entry) => entry.drift.length > 0);
+  for (const { environment, drift } of drifted) ports.log.warning(`${environment}: ${drift.join("; ")}`);
+  if (request.failOnDrift && drifted.length > 0) {
+    throw new KilnError(
+      `${drifted.map(({ environment }) => environment).join(", ")} ${drifted.length === 1 ? "does" : "do"} not run what the newest record says`,
+      {
+        state: drifted.map(({ environment, drift }) => `${environment}: ${drift.join("; ")}`).join("\n"),
+        next: "Deploy again to bring the environment to its record, or find out who changed it.",
+      },
+    );
+  }
+}
+
+/** What is known of images by region: those of the records, and their base images. */
+interface Images {
+  readonly account: string;
+  readonly byRegion: ReadonlyMap<string, ReadonlyMap<ImageId, CatalogueImage>>;
+}
+
+/** Two requests a region and one for the account, whatever the number of environments. */
+async function readImages(
+  regions: readonly string[],
+  records: readonly (ReleaseRecord | undefined)[],
+  ports: Ports,
+): Promise<Images> {
+  const account = ownAccount(regions[0] ?? "", ports);
+  const byRegion = regions.map(async (region) => {
+    const ids = records.flatMap((record) =>
+      [record?.images[region] ?? [], record?.baseImages[region] ?? []].flat(),
+    );
+    return [region, await findByIds(await ports.aws.ec2(region), region, ids)] as const;
+  });
+  return { account: await account, byRegion: new Map(await Promise.all(byRegion)) };
+}
+
+/** A target that cannot be read is drift of its environment, not the end of the report. */
+async function stateOf(environment: Environment, ports: Ports): Promise<TargetState | KilnError> {
+  const [target] = environment.targets;
+  if (target === undefined) return new KilnError("it has no target");
+  try {
+    return await observeTarget(ports.aws, target);
+  } catch (error) {
+    if (error instanceof KilnError && error.name === "KilnError") return error;
+    throw error;
+  }
+}
+
+async function entryOf(
+  environment: Environment,
+  history: readonly ReleaseRecord[],
+  state: TargetState | KilnError | undefined,
+  images: Images,
+  ports: Ports,
+): Promise<StatusResult> {
+  const [target] = environment.targets;
+  const { name } = environment;
+  const [record] = history;
+  if (target === undefined || state === undefined || state instanceof KilnError) {
+    return {
+      environment: name,
+      ...recordFacts(record, target, images, ports),
+      drift: [state instanceof KilnError ? state.message : "it has no target"],
+    };
+  }
+  const imageId = record?.images[target.region];
+  const recorded = record?.targets.find(
+    (entry) => entry.region === target.region && entry.group === target.autoScalingGroup,
+  );
+  const facts = {
+    environment: name,
+    ...recordFacts(record, target, images, ports),
+    capacity: state.capacity.desired,
+    inService: inService(state).length,
+  };
+  if (record === undefined || imageId === undefined || recorded === undefined) {
+    return {
+      ...facts,
+      drift: [
+        record === undefined
+          ? "there is no release yet"
+          : `${formatReleaseTag(record.tag)} does not name this target`,
+      ],
+    };
+  }
+  const template = { id: recorded.launchTemplate, version: recorded.version };
+  const onIt = inService(state).filter((instance) => runsVersion(instance, template, imageId));
+  const others =
+    onIt.length < inService(state).length ? await otherImages(state, ports) : new Map<string, string>();
+  const image = images.byRegion.get(target.region)?.get(imageId);
+  const gone = whyNotLaunchable(image, { digest: record.imageDigest, account: images.account });
+  return {
+    ...facts,
+    running: onIt.length,
+    drift: [
+      ...driftOf(
+        state,
+        { release: formatReleaseTag(record.tag), imageId, template },
+        { ofVersions: others, releases: releasesByImage(history, target) },
+        ports.clock.now(),
+      ),
+      ...(gone === undefined ? [] : [`the record's image ${imageId}: ${gone}`]),
+    ],
+  };
+}
+
+/** Which release an image was, for the drift's words; the newest one counts. */
+function releasesByImage(history: readonly ReleaseRecord[], target: Target): ReadonlyMap<string, number> {
+  return new Map(
+    history.toReversed().map((record) => [record.images[target.region] ?? "", record.tag.number]),
+  );
+}
+
+async function otherImages(state: TargetState, ports: Ports): Promise<ReadonlyMap<string, string>> {
+  const versions = inService(state).flatMap((instance) =>
+    instance.templateId === state.template.id && instance.templateVersion !== undefined
+      ? [instance.templateVersion]
+      : [],
+  );
+  return imagesOfVersions(await ports.aws.ec2(state.target.region), state.template.id, versions);
+}
+
+function recordFacts(
+  record: ReleaseRecord | undefined,
+  target: Target | undefined,
+  images: Images,
+  ports: Ports,
+): Omit<StatusResult, "environment" | "drift"> {
+  if (record === undefined || target === undefined) return {};
+  const imageId = record.images[target.region];
+  const base = record.baseImages[target.region];
+  const baseImage = base === undefined ? undefined : images.byRegion.get(target.region)?.get(base);
+  const days = (from: Date): number =>
+    Math.floor((ports.clock.now().getTime() - from.getTime()) / 86_400_000);
+  return {
+    release: formatReleaseTag(record.tag),
+    commit: record.commit,
+    version: record.version,
+    ...(imageId === undefined ? {} : { imageId }),
+    ...(baseImage === undefined ? {} : { baseImageDays: days(baseImage.created) }),
+    actor: record.actor,
+    since: record.finished.toISOString(),
+    sinceText: formatDuration(ports.clock.now().getTime() - record.finished.getTime()),
+  };
+}
