@@ -20,7 +20,7 @@ function figures(requests: readonly LoggedRequest[]): string[] {
 }
 
 /** The table's rows by their first cell. */
-function documented(): ReadonlyMap<string, string[]> {
+function documented(): Map<string, string[]> {
   const text = readFileSync(join(import.meta.dirname, "../../docs/requests.md"), "utf8");
   const table = /<!-- requests:start -->([\s\S]*?)<!-- requests:end -->/.exec(text)?.[1] ?? "";
   const rows = table
@@ -36,13 +36,31 @@ function documented(): ReadonlyMap<string, string[]> {
   return new Map(rows.map(([name = "", ...cells]) => [name, cells]));
 }
 
-test("the requests of a first deploy, of the same content to another environment, and of nothing to do", async () => {
-  await using stage = await Stage.open();
+test("the requests of deploys, a promotion, a rollback and a status", async () => {
+  await using stage = await Stage.open({ speed: 240 });
   const table = documented();
-  const first = await stage.push("develop");
-  expect(figures(first.requests), first.log).toEqual(table.get("A first deploy, with a bake"));
-  const second = await stage.push("stage");
-  expect(figures(second.requests), second.log).toEqual(table.get("The same content to another environment"));
-  const nothing = await stage.push("develop");
-  expect(figures(nothing.requests), nothing.log).toEqual(table.get("Nothing to do"));
+  const check = (row: string, { requests, log }: Awaited<ReturnType<Stage["run"]>>): void => {
+    expect(figures(requests), `${row}\n${log}`).toEqual(table.get(row));
+    table.delete(row);
+  };
+  const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
+  check("A first deploy, with a bake", await stage.push("develop"));
+  check("The same content to another environment", await stage.push("stage"));
+  check("Nothing to do", await stage.push("develop"));
+  await stage.commit("Next", { "app/public/index.html": "<h1>next</h1>\n" });
+  await stage.seedImage();
+  check("A deploy after another", await stage.push("develop"));
+  check(
+    "A promotion",
+    await stage.run({ ...dispatch, inputs: { command: "promote", environment: "production", from: "dev" } }),
+  );
+  check("A rollback", await stage.run({ ...dispatch, inputs: { command: "rollback", environment: "dev" } }));
+  const config = await stage.copy.read(".github/kiln.yml");
+  const more = ["four", "five"].map(
+    (name) => `  ${name}:\n    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]\n`,
+  );
+  await stage.commit("Two more environments", { ".github/kiln.yml": config + more.join("") });
+  check("The status of five environments", await stage.run({ ...dispatch, inputs: { command: "status" } }));
+  // Every row of the document is one of a run.
+  expect([...table.keys()]).toEqual([]);
 });
