@@ -205,7 +205,7 @@ describe("every problem is told with its place", () => {
       "an unknown key of an environment",
       withEnvironment("branch: [main]"),
       [
-        '5:5 unknown key "branch"; did you mean "branches"? Known here: branches, instance-type, targets, rollout',
+        '5:5 unknown key "branch"; did you mean "branches"? Known here: branches, requires, instance-type, targets, rollout',
       ],
     ],
     [

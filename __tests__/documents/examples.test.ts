@@ -78,7 +78,12 @@ test("there are workflows that use Kiln", () => {
 test.each(kilnSteps)("the Kiln step at $where has inputs that the action takes", ({ given }) => {
   const { inputs } = parseActionMetadata(readText("action.yml"));
   expect(Object.keys(given).filter((name) => !Object.hasOwn(inputs, name))).toEqual([]);
-  const texts = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, String(value)]));
+  // An expression's value is only known in a run; what stands there as it is must be right.
+  const texts = Object.fromEntries(
+    Object.entries(given)
+      .filter(([name, value]) => name === "environment" || !String(value).startsWith("${{"))
+      .map(([name, value]) => [name, String(value)]),
+  );
   // As the step stands: with a config file, unless it describes an environment itself.
   expect(() =>
     parseInputs({ token: "ghs_example", ...texts }, () => !Object.hasOwn(texts, "template")),

@@ -39,6 +39,11 @@ export class InMemoryRepository implements Repository {
     return this.runs.get(runId) ?? "unknown";
   }
 
+  /** Nothing here has files. */
+  async readFile(): Promise<string | undefined> {
+    return undefined;
+  }
+
   /** Nothing here has a history. */
   async isAncestor(): Promise<boolean> {
     return false;

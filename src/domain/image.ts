@@ -12,20 +12,6 @@ export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }
 
-/** What one bake produced: an AMI a region, all with the same content. */
-export interface Image {
-  readonly name: string;
-  readonly digest: Digest;
-  /** Region → AMI. */
-  readonly ids: Readonly<Record<string, ImageId>>;
-  /** The commit that it was baked from. */
-  readonly commit: string;
-  readonly version: string;
-  readonly created: Date;
-  /** Region → base AMI, where known. */
-  readonly baseImages: Readonly<Record<string, ImageId>>;
-}
-
 /** The longest name that EC2 takes for an AMI (API reference, CreateImage, Name). */
 const MAX_NAME_LENGTH = 128;
 /** Kept free for `-2` … `-999`, so that a further bake's name begins with the first one's. */
