@@ -114,12 +114,60 @@ describe("inputs that are right", () => {
   });
 });
 
+describe("commands that bake nothing", () => {
+  const nowhere = (): boolean => false;
+
+  test("need no checkout: whether there is a config file is found out later", () => {
+    expect(parseInputs({ ...TOKEN, command: "rollback", environment: "dev" }, nowhere)).toMatchObject({
+      command: "rollback",
+      to: "previous",
+      incident: false,
+      inline: undefined,
+    });
+    expect(parseInputs({ ...TOKEN, command: "status" }, nowhere)).toMatchObject({ failOnDrift: false });
+  });
+
+  test("need no template in an environment that the step describes", () => {
+    const given = {
+      command: "rollback",
+      environment: "live",
+      region: "eu-west-1",
+      "auto-scaling-group": "web",
+    };
+    expect(parseInputs({ ...TOKEN, ...given }, nowhere).inline).toMatchObject({
+      autoScalingGroup: "web",
+      template: "",
+    });
+  });
+
+  test("take false for what is another command's as not given", () => {
+    expect(parseInputs({ ...TOKEN, incident: "false", "fail-on-drift": "false" }, withConfig).command).toBe(
+      "deploy",
+    );
+  });
+});
+
 describe("every problem of an input is told", () => {
   test.each<[given: Record<string, string>, problem: string]>([
     [{ command: "deplou" }, `input command: "deplou" is not one of ${COMMANDS.join(", ")}`],
     [{ "dry-run": "yes" }, 'input dry-run: "yes" is neither true nor false'],
     [{ "dry-run": "True" }, 'input dry-run: "True" is neither true nor false'],
     [{ rebake: "force" }, 'input rebake: "force" is not one of auto, always, never'],
+    [{ command: "prune" }, 'input command: "prune" is not available in this version of Kiln'],
+    [{ to: "previous" }, "input to: is for `command: rollback`; the command is deploy"],
+    [{ incident: "true" }, "input incident: is for `command: rollback`; the command is deploy"],
+    [{ from: "qa" }, "input from: is for `command: promote`; the command is deploy"],
+    [{ "fail-on-drift": "true" }, "input fail-on-drift: is for `command: status`; the command is deploy"],
+    [
+      { command: "bake", "allow-older": "true" },
+      "input allow-older: is for `command: deploy`; the command is bake",
+    ],
+    [{ command: "rollback" }, "input environment: is missing: rollback needs to be told which"],
+    [{ command: "promote" }, "input environment: is missing: promote needs to be told which"],
+    [
+      { command: "rollback", environment: "dev", incident: "perhaps" },
+      'input incident: "perhaps" is neither true nor false',
+    ],
     [{ "on-cancel": "stop" }, 'input on-cancel: "stop" is not one of rollback, leave'],
     [{ timeout: "60" }, 'input timeout: "60" is not a duration such as 10s, 60m or 2h'],
     [{ timeout: "0s" }, 'input timeout: "0s" is not a duration such as 10s, 60m or 2h'],

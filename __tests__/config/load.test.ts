@@ -209,6 +209,16 @@ describe("every problem is told with its place", () => {
       ],
     ],
     [
+      "a required environment that is none",
+      withEnvironment("requires: qa"),
+      ['5:15 "environments.dev.requires" must be another environment of this file, not "qa"'],
+    ],
+    [
+      "an environment that requires itself",
+      withEnvironment("requires: dev"),
+      ['5:15 "environments.dev.requires" must be another environment of this file, not "dev"'],
+    ],
+    [
       "an unknown key of a target",
       withEnvironment("branches: []").replace("auto-scaling-group", "auto-scaling-groop"),
       [

@@ -74,9 +74,11 @@ function previousOf(history: readonly ReleaseRecord[], current: ReleaseRecord): 
   for (const record of history) {
     const { kind, previous } = record;
     const before = kind === "rollback" && previous !== undefined ? byTag.get(previous) : undefined;
-    // Leaving a rollback leaves the release that it had restored.
-    // One that restores what ran before stopped something that was never recorded, and left nothing.
-    if (before !== undefined && !sameImage(before, record)) left.add(before).add(originOf(before, history));
+    if (before === undefined) continue;
+    const origin = originOf(before, history);
+    // Leaving a rollback leaves the release that it had restored. One that goes forward again leaves nothing as bad, nor
+    // does one that restores what ran before: it stopped something that was never recorded.
+    if (originOf(record, history).tag.number < origin.tag.number) left.add(before).add(origin);
   }
   const position = originOf(current, history).tag.number;
   for (const record of history) {
