@@ -1,9 +1,10 @@
 /**
  * The main job, as people see it: a repository with the example application, pushes to `develop`, `stage` and `main`
- * one after the other, and the built action run each time as a runner would. One bake, three releases, one AMI.
+ * one after the other, and the built action run each time as a runner would. One bake, three releases, one AMI. Then
+ * the way back: a bad release to dev, and the rollback by hand.
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -21,13 +22,23 @@ const sandbox = await startSandbox({ folder, speed: 120 });
 try {
   addGroups(sandbox);
   const copy = await WorkingCopy.create(sandbox, join(folder, "checkout"));
-  const failures: string[] = [];
-  for (const [index, branch] of ["develop", "stage", "main"].entries()) {
-    if (!(await release(sandbox, copy, branch, index + 1))) failures.push(branch);
-  }
+  const runs = { count: 0, failed: [] as string[] };
+  for (const branch of ["develop", "stage", "main"]) await push(sandbox, copy, branch, runs);
   await showRecords(sandbox);
-  if (failures.length > 0) {
-    print(`\nFailed: ${failures.join(", ")}`);
+
+  await writeFile(join(copy.folder, "app/public/index.html"), "<h1>Nobody wanted this</h1>\n");
+  await copy.commit("Change the page");
+  await push(sandbox, copy, "develop", runs);
+  await job(sandbox, copy, runs, "Run workflow: roll dev back", "refs/heads/main", {
+    command: "rollback",
+    environment: "dev",
+    to: "previous",
+    reason: "The page is wrong",
+  });
+  await job(sandbox, copy, runs, "Run workflow: status", "refs/heads/main", { command: "status" });
+  await showRecords(sandbox);
+  if (runs.failed.length > 0) {
+    print(`\nFailed: ${runs.failed.join(", ")}`);
     process.exitCode = 1;
   }
 } finally {
@@ -35,25 +46,44 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-async function release(sandbox: Sandbox, copy: WorkingCopy, branch: string, runId: number): Promise<boolean> {
-  heading(`git push origin ${branch}`);
+interface Runs {
+  count: number;
+  readonly failed: string[];
+}
+
+async function push(sandbox: Sandbox, copy: WorkingCopy, branch: string, runs: Runs): Promise<void> {
   await copy.push(branch);
+  await job(sandbox, copy, runs, `git push origin ${branch}`, `refs/heads/${branch}`, {});
+}
+
+/** One job, with its log and its summary as its page shows them. */
+async function job(
+  sandbox: Sandbox,
+  copy: WorkingCopy,
+  runs: Runs,
+  title: string,
+  ref: string,
+  inputs: Readonly<Record<string, string>>,
+): Promise<void> {
+  heading(title);
+  runs.count += 1;
   const started = Date.now();
   const log = new JobLog();
   const result = await runJob(sandbox, folder, {
     workspace: copy.folder,
-    ref: `refs/heads/${branch}`,
+    ref,
+    event: inputs["command"] === undefined ? "push" : "workflow_dispatch",
     commit: await copy.head(),
-    runId,
+    runId: runs.count,
     // The sandbox's clock runs fast, so the action asks often.
-    inputs: { "poll-interval": "250ms" },
+    inputs: { "poll-interval": "250ms", ...inputs },
     onOutput: (output) => {
       for (const line of log.read(output)) print(line);
     },
   });
   heading(`The job's summary (exit ${result.code} after ${((Date.now() - started) / 1000).toFixed(1)} s)`);
   print(result.summary);
-  return result.code === 0;
+  if (result.code !== 0) runs.failed.push(title);
 }
 
 /** What plain git says runs where, beside what the groups run. */
@@ -63,7 +93,7 @@ async function showRecords(sandbox: Sandbox): Promise<void> {
   const { stdout } = await run("git", ["for-each-ref", `--format=${format}`, "refs/tags/release/**"], {
     cwd: sandbox.repository.path,
   });
-  print(stdout.trim());
+  print(stdout.replaceAll("\n\n", "\n").trim());
   heading("What the Auto Scaling groups run");
   for (const name of ["web-dev", "web-qa", "web-production"]) {
     const members = sandbox.autoScaling
