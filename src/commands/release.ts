@@ -4,7 +4,7 @@ import { describeImage } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import { readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { type Lock, releaseLock, takeLock } from "../release/lock.ts";
+import { type Lock, releaseAbandoned, releaseLock, takeLock } from "../release/lock.ts";
 import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-template.ts";
 import { isOurs } from "../rollout/refresh.ts";
 import { waitForForeign } from "../rollout/rollout.ts";
@@ -35,6 +35,8 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
   if (!plan.rollOut && !plan.record) {
     await order.source.obtain(plan.image, undefined);
     publishUnchanged(situation, name, ports);
+    // An earlier attempt that came as far as the record may have died holding the lock.
+    if (order.request.run.attempt !== "1") await releaseAbandoned(ports.repository, name, order.request.run);
     return;
   }
   // Independent of each other: whether a bake could begin, and whether there would be a way back.

@@ -127,6 +127,19 @@ export async function releaseLock(repository: Repository, lock: Lock): Promise<b
   return true;
 }
 
+/** Lets go a lock that an earlier attempt of this very run took and did not come to release. */
+export async function releaseAbandoned(
+  repository: Repository,
+  environment: string,
+  run: Pick<LockHolder, "id" | "attempt">,
+): Promise<boolean> {
+  const ref = lockRef(environment);
+  const sha = await repository.readRef(ref);
+  const holder = sha === undefined ? undefined : parseHolder((await repository.readTag(sha))?.message ?? "");
+  if (sha === undefined || holder?.id !== run.id || holder.attempt === run.attempt) return false;
+  return releaseLock(repository, { ref, sha });
+}
+
 function formatHolder({ environment, run }: LockOrder): string {
   return `Lock of ${environment}\n\nRun-Id: ${run.id}\nAttempt: ${run.attempt}\nRun: ${run.url}\nActor: ${run.actor}\n`;
 }
