@@ -228,6 +228,18 @@ describe("what is already there", () => {
     expect(result.requests.filter((request) => request.action === "StartInstanceRefresh")).toHaveLength(1);
   });
 
+  test("a StartInstanceRefresh that is throttled, then answered with an error, is tried again", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.seedImage();
+    const start = { service: "autoscaling", action: "StartInstanceRefresh" };
+    const { faults } = stage.sandbox;
+    faults.inject(start, { kind: "reply", status: 400, code: "Throttling", message: "Rate exceeded" });
+    faults.inject(start, { kind: "reply", status: 500, code: "InternalFailure", message: "oops" });
+    const result = await stage.push("develop");
+    expect(result.code, result.log).toBe(0);
+    expect(refreshes(stage)).toHaveLength(1);
+  });
+
   test("describes that fail now and then do not fail the rollout", async () => {
     await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();

@@ -35,39 +35,47 @@ function templateOf(configuration: DesiredConfiguration) {
   );
 }
 
+/** Tries of StartInstanceRefresh while it fails in passing, with growing pauses between them. */
+const MAX_STARTS = 5;
+const START_PAUSE = 2000;
+
 /**
  * Starts the refresh, or finds the one that is already bringing the group there: StartInstanceRefresh has no client
- * token, so after any doubt about its answer the group's refreshes are read, and one that is ours is adopted.
- * @throws KilnError where a foreign refresh is in the way
+ * token, so after any doubt about its answer the group's refreshes are read, and one that is ours is adopted. Where none
+ * is to be seen it is tried again; a start that took effect after all would answer InstanceRefreshInProgress then.
+ * @throws KilnError where a foreign refresh is in the way, or AWS does not take the request
  */
 export async function startRefresh(
-  clients: AwsClients,
+  tools: { readonly clients: AwsClients; readonly clock: Clock; readonly signal: AbortSignal },
   target: Target,
   configuration: DesiredConfiguration,
   preferences: RefreshPreferences,
 ): Promise<{ readonly id: string; readonly adopted: boolean }> {
-  const once = await clients.autoScalingOnce(target.region);
-  try {
-    const { InstanceRefreshId } = await once.send(
-      new StartInstanceRefreshCommand({
-        AutoScalingGroupName: target.autoScalingGroup,
-        Strategy: "Rolling",
-        DesiredConfiguration: configuration,
-        Preferences: preferences,
-      }),
-    );
-    if (InstanceRefreshId !== undefined) return { id: InstanceRefreshId, adopted: false };
-  } catch (error) {
-    if (!isPassing(error) && !hasCode(error, "InstanceRefreshInProgress", "InstanceRefreshInProgressFault"))
-      throw error;
-    const active = await activeRefresh(clients, target);
-    if (active?.InstanceRefreshId !== undefined && isOurs(active, configuration)) {
-      return { id: active.InstanceRefreshId, adopted: true };
+  const once = await tools.clients.autoScalingOnce(target.region);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const { InstanceRefreshId } = await once.send(
+        new StartInstanceRefreshCommand({
+          AutoScalingGroupName: target.autoScalingGroup,
+          Strategy: "Rolling",
+          DesiredConfiguration: configuration,
+          Preferences: preferences,
+        }),
+      );
+      if (InstanceRefreshId !== undefined) return { id: InstanceRefreshId, adopted: false };
+      throw new KilnError(`AWS started a refresh of ${targetName(target)} without telling its id`);
+    } catch (error) {
+      const inProgress = hasCode(error, "InstanceRefreshInProgress", "InstanceRefreshInProgressFault");
+      if (!inProgress && !isPassing(error)) throw error;
+      const active = await activeRefresh(tools.clients, target);
+      if (active?.InstanceRefreshId !== undefined && isOurs(active, configuration)) {
+        return { id: active.InstanceRefreshId, adopted: true };
+      }
+      if (active !== undefined) throw foreignRefresh(target, active, error);
+      if (tries >= MAX_STARTS) throw error;
+      await tools.clock.sleep(START_PAUSE * tries, tools.signal);
     }
-    if (active === undefined) throw error;
-    throw foreignRefresh(target, active, error);
   }
-  throw new KilnError(`AWS started a refresh of ${targetName(target)} without telling its id`);
 }
 
 export function foreignRefresh(target: Target, refresh: InstanceRefresh, cause?: unknown): KilnError {

@@ -89,7 +89,7 @@ export async function rollOut(
   const { target } = state;
   const configuration = configurationWith(state, version);
   tools.signal.throwIfAborted();
-  const started = await startRefresh(tools.clients, target, configuration, preferences);
+  const started = await startRefresh(tools, target, configuration, preferences);
   onStarted(started.id);
   tools.log.info(
     `${targetName(target)}: instance refresh ${started.id} ${started.adopted ? "is already running and is taken up" : "started"}`,
