@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { home, setStage } from "./ec2-stage.ts";
 import type { Stage } from "./ec2-stage.ts";
+import { Stage as ScenarioStage } from "../scenarios/stage.ts";
 
 const isInstalled = spawnSync("aws", ["--version"]).status === 0;
 const reason = isInstalled ? "" : " (skipped: no `aws` on the PATH)";
@@ -71,5 +72,22 @@ describe.skipIf(!isInstalled)(`the AWS CLI${reason}`, () => {
     const stage = await setStage();
     const missing = aws(stage, "ec2", "describe-images", "--image-ids", "ami-0123456789abcdef0");
     await expect(missing).rejects.toThrow("(InvalidAMIID.NotFound)");
+  });
+
+  test("with nothing but the environment that the sandbox prints, proxy and all", async () => {
+    await using stage = await ScenarioStage.open({ ssh: false });
+    const { stdout } = await promisify(execFile)(
+      "aws",
+      [
+        "autoscaling",
+        "describe-auto-scaling-groups",
+        "--query",
+        "AutoScalingGroups[].AutoScalingGroupName",
+        "--output",
+        "json",
+      ],
+      { env: { PATH: process.env["PATH"], AWS_DEFAULT_REGION: home.region, ...stage.sandbox.environment() } },
+    );
+    expect(JSON.parse(stdout)).toEqual(["web-dev", "web-qa", "web-production"]);
   });
 });

@@ -88,7 +88,8 @@ export async function startAwsProxy(options: AwsProxyOptions): Promise<AwsProxy>
  * and region are the caller's. Both spellings of the proxy's name, for Go prefers one and Python the other.
  */
 export function packerEnvironment(proxy: Pick<AwsProxy, "url" | "caFile">): Record<string, string> {
-  const direct = "localhost,127.0.0.0/8";
+  // Addresses for programs that know no networks (the AWS CLI), the network for those that do.
+  const direct = "localhost,127.0.0.1,127.0.0.0/8";
   return {
     HTTPS_PROXY: proxy.url,
     https_proxy: proxy.url,
