@@ -43,7 +43,7 @@ export function targetName(target: Target): string {
   return `${target.region}/${target.autoScalingGroup}`;
 }
 
-export const STRATEGIES = ["rolling", "canary", "all-at-once", "recycle"] as const;
+export const STRATEGIES = ["rolling", "canary", "all-at-once", "recycle", "replace-root-volume"] as const;
 export type Strategy = (typeof STRATEGIES)[number];
 export const DEFAULT_STRATEGY: Strategy = "rolling";
 
@@ -63,4 +63,19 @@ export interface RolloutSettings {
   readonly autoRollback?: boolean;
   readonly scaleInProtected?: "refresh" | "ignore" | "wait";
   readonly standby?: "terminate" | "ignore" | "wait";
+  readonly smokeTest?: SmokeTest;
+  /** Replacements that may fail before the rollout is rolled back; absent: {@link DEFAULT_MAX_LAUNCH_FAILURES}. */
+  readonly maxLaunchFailures?: number;
+  /** How several targets are taken; absent: `parallel`. */
+  readonly order?: "parallel" | "sequential";
+}
+
+export const DEFAULT_MAX_LAUNCH_FAILURES = 3;
+
+/** A command run on the runner against new instances: at each checkpoint, and at the end. */
+export interface SmokeTest {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly [program: string, ...args: string[]];
+  /** Seconds; longer counts as failed. */
+  readonly timeout: number;
 }
