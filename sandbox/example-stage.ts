@@ -1,6 +1,6 @@
 /** The example application's stage: a repository with its branches, and the three groups that it is released to. */
 import { execFile } from "node:child_process";
-import { cp, mkdir, readFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { HOME, type Sandbox } from "./sandbox.ts";
@@ -89,6 +89,10 @@ export class WorkingCopy {
 
   async push(branch: string): Promise<void> {
     await this.git("push", "--quiet", "origin", `HEAD:refs/heads/${branch}`);
+  }
+
+  chmod(path: string, mode: number): Promise<void> {
+    return chmod(join(this.folder, path), mode);
   }
 
   read(path: string): Promise<string> {

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { OidcJob } from "./github/identity-tokens.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { TOKEN } from "./sandbox.ts";
 
@@ -16,6 +17,10 @@ export interface Job {
   readonly inputs?: Readonly<Record<string, string>>;
   readonly runId: number;
   readonly attempt?: number;
+  /** The job has `id-token: write`: it is told where its OIDC token is. */
+  readonly idToken?: boolean;
+  /** The GitHub environment that the job runs in, as its OIDC token says. */
+  readonly environment?: string;
   /** Over the sandbox's environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** False: the whole runner died, and the post step never came. */
@@ -70,6 +75,7 @@ function environmentOf(sandbox: Sandbox, job: Job, temporary: string): Record<st
     PATH: process.env["PATH"],
     HOME: temporary,
     ...sandbox.environment(),
+    ...(job.idToken === true ? sandbox.oidcEnvironment(oidcJob(job)) : {}),
     CI: "true",
     GITHUB_ACTIONS: "true",
     GITHUB_ACTOR: "octocat",
@@ -91,6 +97,10 @@ function environmentOf(sandbox: Sandbox, job: Job, temporary: string): Record<st
   return Object.fromEntries(
     Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   );
+}
+
+function oidcJob({ ref, commit: sha, runId, attempt = 1, event = "push", environment }: Job): OidcJob {
+  return { ref, sha, runId, attempt, event, ...(environment === undefined ? {} : { environment }) };
 }
 
 /** The defaults of action.yml, which the runner fills in. */

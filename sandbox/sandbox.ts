@@ -6,16 +6,19 @@ import {
   type AutoScalingWorld,
   createAutoScalingWorld,
 } from "./aws/autoscaling/world.ts";
+import { type CloudWatchWorld, createCloudWatchWorld } from "./aws/cloudwatch.ts";
 import type { Ec2Options } from "./aws/ec2/state.ts";
 import { createEc2World, type Ec2World } from "./aws/ec2/world.ts";
+import { createElbWorld, type ElbWorld } from "./aws/elb.ts";
 import type { Place } from "./aws/fleet.ts";
 import { packerEnvironment, startAwsProxy } from "./aws/proxy.ts";
 import { type AwsAccounts, startAwsServer } from "./aws/server.ts";
 import { createSshHost, type SshHost } from "./aws/ssh.ts";
-import { createSts } from "./aws/sts.ts";
+import { createSts, type WebIdentity } from "./aws/sts.ts";
 import { createClock, type SandboxClock } from "./clock.ts";
 import { Faults } from "./faults.ts";
 import type { GitHubTokens } from "./github/access.ts";
+import { createIdentityProvider, type IdentityProvider, type OidcJob } from "./github/identity-tokens.ts";
 import { createRepository, type GitHubRepository } from "./github/repository.ts";
 import { startGitHubServer } from "./github/server.ts";
 import { RequestLog } from "./request-log.ts";
@@ -39,10 +42,15 @@ export interface Sandbox {
   readonly log: RequestLog;
   readonly faults: Faults;
   readonly ec2: Ec2World;
+  /** Alarms and health are set here, and CloudWatch and Elastic Load Balancing hear of them. */
   readonly autoScaling: AutoScalingWorld;
+  readonly cloudWatch: CloudWatchWorld;
+  readonly elb: ElbWorld;
   readonly repository: GitHubRepository;
   /** By access key id; may be changed while running. */
   readonly accounts: AwsAccounts;
+  /** ARNs of roles whose trust policy lets nobody in; may be changed while running. */
+  readonly closedRoles: Set<string>;
   /** By token; may be changed while running. */
   readonly tokens: GitHubTokens;
   readonly host: SshHost | undefined;
@@ -50,6 +58,10 @@ export interface Sandbox {
   readonly githubUrl: string;
   /** What a process needs to find the sandbox instead of AWS: credentials and endpoint, for SDKs, CLI and Packer. */
   environment(): Record<string, string>;
+  /** What a job with `id-token: write` has besides: the way to its OIDC token. */
+  oidcEnvironment(job?: OidcJob): Record<string, string>;
+  /** From now on every request that was signed with this key is refused as expired. */
+  expireCredentials(accessKeyId: string): void;
   close(): Promise<void>;
 }
 
@@ -69,30 +81,36 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     ...(host === undefined ? {} : { host }),
     ...(options.ec2 === undefined ? {} : { options: options.ec2 }),
   });
-  const autoScaling = createAutoScalingWorld({
-    clock,
-    fleet: ec2.fleet,
-    ...(options.autoScaling === undefined ? {} : { options: options.autoScaling }),
-  });
+  const { autoScaling, cloudWatch, elb } = createGroups(options, clock, ec2);
   const accounts: AwsAccounts = { [ACCESS_KEY]: { accountId: HOME.accountId } };
+  const { repository, tokens, identity, github } = await startGitHub(options, { clock, log, faults });
+  const closedRoles = new Set<string>();
   const aws = await startAwsServer({
     clock,
     log,
     faults,
     accounts,
-    services: { ec2: ec2.operations, autoscaling: autoScaling.operations, sts: createSts() },
+    services: {
+      ec2: ec2.operations,
+      autoscaling: autoScaling.operations,
+      cloudwatch: cloudWatch.operations,
+      elasticloadbalancing: elb.operations,
+      sts: createSts({ accounts, closedRoles, webIdentity: (token) => webIdentity(identity, token) }),
+    },
     port: options.ports?.aws ?? 0,
   });
   const proxy = await startAwsProxy({ handle: aws.handle, folder: options.folder });
-  const { repository, tokens, github } = await startGitHub(options, { clock, log, faults });
   return {
     clock,
     log,
     faults,
     ec2,
     autoScaling,
+    cloudWatch,
+    elb,
     repository,
     accounts,
+    closedRoles,
     tokens,
     host,
     awsUrl: aws.url,
@@ -104,11 +122,40 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       ...packerEnvironment(proxy),
       ...(host === undefined ? {} : { PKR_VAR_ssh_port: String(host.port) }),
     }),
+    oidcEnvironment: (job = {}) => identity.environment(github.apiUrl, job),
+    expireCredentials: (accessKeyId) => expire(accounts, accessKeyId),
     async close() {
       clock.stop();
       await Promise.all([aws.close(), proxy.close(), github.close(), host?.close()]);
     },
   };
+}
+
+/** Auto Scaling, and those that look at the same alarms and the same instances from their own side. */
+function createGroups(
+  options: SandboxOptions,
+  clock: SandboxClock,
+  ec2: Ec2World,
+): Pick<Sandbox, "autoScaling" | "cloudWatch" | "elb"> {
+  const world = createAutoScalingWorld({
+    clock,
+    fleet: ec2.fleet,
+    ...(options.autoScaling === undefined ? {} : { options: options.autoScaling }),
+  });
+  const cloudWatch = createCloudWatchWorld({ clock });
+  const elb = createElbWorld({ clock, autoScaling: world });
+  const autoScaling: AutoScalingWorld = {
+    ...world,
+    setAlarm(name, state) {
+      cloudWatch.setAlarm(name, state);
+      world.setAlarm(name, state);
+    },
+    setHealth(rule) {
+      elb.setHealth(rule);
+      world.setHealth(rule);
+    },
+  };
+  return { autoScaling, cloudWatch, elb };
 }
 
 /** One private repository, and a token as a job with `contents: write` and `actions: read` has it. */
@@ -125,12 +172,28 @@ async function startGitHub(
   const tokens: GitHubTokens = {
     [TOKEN]: { login: "octocat", permissions: { contents: "write", actions: "read" } },
   };
+  const identity = createIdentityProvider(repository);
   const github = await startGitHubServer({
     ...shared,
     tokens,
+    identity,
     repositories: [repository],
     port: options.ports?.github ?? 0,
     ...(options.graphql === undefined ? {} : { graphql: options.graphql }),
   });
-  return { repository, tokens, github };
+  return { repository, tokens, identity, github };
+}
+
+/** A token of GitHub's as AWS reads it. */
+function webIdentity(identity: IdentityProvider, token: string): WebIdentity | undefined {
+  const claims = identity.claims(token);
+  if (claims === undefined) return undefined;
+  const { iss: issuer, sub: subject, aud: audience, exp } = claims;
+  return { issuer, subject, audience, expiresAt: exp * 1000 };
+}
+
+function expire(accounts: AwsAccounts, accessKeyId: string): void {
+  const account = accounts[accessKeyId];
+  if (account === undefined) throw new Error(`The sandbox has no access key ${accessKeyId}`);
+  account.state = "expired";
 }

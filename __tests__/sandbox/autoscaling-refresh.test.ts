@@ -357,6 +357,14 @@ describe("a refresh that makes no progress", () => {
     stage.start(quick);
     stage.runTo("Failed");
     expect(stage.seconds()).toBe(102);
+    const slow = setStage({ desired: 4 });
+    const day = 24 * hour;
+    slow.start({ ...quick, MaxHealthyPercentage: 125, InstanceWarmup: (4 * day) / second });
+    slow.runTo("Failed");
+    expect(slow.seconds()).toBe(2 + (14 * day) / second);
+    expect(slow.refresh().StatusReason).toBe(
+      "The instance refresh was actively replacing instances for 14 days.",
+    );
   });
 });
 

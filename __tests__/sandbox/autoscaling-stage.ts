@@ -9,6 +9,11 @@ export const second = 1000;
 export const minute = 60 * second;
 export const hour = 60 * minute;
 
+interface Progress {
+  readonly PercentageComplete: number;
+  readonly InstancesToUpdate: number;
+}
+
 /** What a refresh looks like on the wire, as far as these tests read it. */
 export interface Shown {
   readonly InstanceRefreshId: string;
@@ -19,6 +24,10 @@ export interface Shown {
   readonly PercentageComplete?: number;
   readonly InstancesToUpdate?: number;
   readonly Preferences: Readonly<Record<string, unknown>>;
+  readonly ProgressDetails?: {
+    readonly LivePoolProgress: Progress;
+    readonly WarmPoolProgress: Progress;
+  };
   readonly RollbackDetails?: Readonly<Record<string, unknown>>;
 }
 
@@ -26,6 +35,8 @@ export interface Shown {
 export function setStage(
   group: Partial<GroupRequest> & { readonly settled?: boolean } = {},
   options: Partial<AutoScalingOptions> = {},
+  /** What the group needs to be there before it. */
+  prepare: (fleet: SmallFleet) => void = () => {},
 ) {
   const clock = createClock({ start: new Date("2026-01-01T00:00:00Z") });
   const fleet = new SmallFleet();
@@ -33,6 +44,7 @@ export function setStage(
   fleet.addImage("ami-new");
   fleet.addVersion("web", "ami-old");
   fleet.addVersion("web", "ami-new");
+  prepare(fleet);
   const world = createAutoScalingWorld({ clock, fleet, options });
   world.addGroup({
     ...place,

@@ -1,7 +1,12 @@
 import {
   AutoScalingClient,
+  CompleteLifecycleActionCommand,
   DescribeAutoScalingGroupsCommand,
   DescribeInstanceRefreshesCommand,
+  DescribeLifecycleHooksCommand,
+  DescribeWarmPoolCommand,
+  PutLifecycleHookCommand,
+  PutWarmPoolCommand,
   StartInstanceRefreshCommand,
 } from "@aws-sdk/client-auto-scaling";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -101,6 +106,45 @@ describe("through the AWS SDK", () => {
       });
     });
 
+    test("a warm pool and lifecycle hooks are put and read", async () => {
+      const group = { AutoScalingGroupName: "web" };
+      const hook = { ...group, LifecycleHookName: "boot" };
+      await stage.client.send(
+        new PutLifecycleHookCommand({
+          ...hook,
+          LifecycleTransition: "autoscaling:EC2_INSTANCE_LAUNCHING",
+          HeartbeatTimeout: 60,
+          DefaultResult: "CONTINUE",
+        }),
+      );
+      await stage.client.send(new PutWarmPoolCommand({ ...group, MinSize: 1, PoolState: "Running" }));
+      stage.clock.advance(40_000);
+      const [waiting] = stage.world.group("web").warm;
+      await stage.client.send(
+        new CompleteLifecycleActionCommand({
+          ...hook,
+          LifecycleActionResult: "CONTINUE",
+          InstanceId: waiting?.instanceId,
+        }),
+      );
+      stage.clock.advance(40_000);
+      const hooks = await stage.client.send(new DescribeLifecycleHooksCommand(group));
+      expect(hooks.LifecycleHooks).toMatchObject([{ LifecycleHookName: "boot", GlobalTimeout: 6000 }]);
+      expect(await stage.client.send(new DescribeWarmPoolCommand(group))).toMatchObject({
+        WarmPoolConfiguration: { MinSize: 1, PoolState: "Running" },
+        Instances: [{ InstanceId: waiting?.instanceId, LifecycleState: "Warmed:Running" }, {}],
+      });
+      await stage.client.send(start);
+      stage.clock.advance(5000);
+      expect(await describeOne()).toMatchObject({
+        Strategy: "Rolling",
+        ProgressDetails: {
+          LivePoolProgress: { PercentageComplete: 0, InstancesToUpdate: 1 },
+          WarmPoolProgress: { PercentageComplete: 0, InstancesToUpdate: 2 },
+        },
+      });
+    });
+
     test("a start whose answer is lost is sent again and finds itself in progress", async () => {
       stage.faults.inject(
         { service: "autoscaling", action: "StartInstanceRefresh" },
@@ -129,5 +173,14 @@ describe("through the AWS SDK", () => {
     // 2 pending + (30 launch + 60 warm-up) + 60 checkpoint + (30 + 60) + 20 drain
     const took = (refresh?.endTime ?? 0) - (refresh?.createdAt ?? 0);
     expect(Math.round(took / 1000)).toBe(262);
+  });
+
+  test("nothing is lost on a clock so fast that a state ends while it begins", async () => {
+    stage = await serve(1_000_000);
+    await stage.client.send(start);
+    const deadline = Date.now() + 10_000;
+    while (stage.world.refreshes("web")[0]?.status !== "Successful" && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(stage.world.refreshes("web")[0]?.status).toBe("Successful");
   });
 });

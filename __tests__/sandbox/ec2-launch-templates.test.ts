@@ -288,6 +288,20 @@ describe("versions", () => {
     expect(await versions(stage, { LaunchTemplateId })).toEqual([4, 2, 1]);
   });
 
+  test("at most 200 are deleted at once", async () => {
+    const stage = await setStage();
+    const LaunchTemplateId = await createTemplate(stage, "web", data);
+    const remove = (count: number) =>
+      stage.ec2.send(
+        new DeleteLaunchTemplateVersionsCommand({
+          LaunchTemplateId,
+          Versions: Array.from({ length: count }, (_, index) => String(index + 1)),
+        }),
+      );
+    expect((await refusal(remove(201))).code).toBe("InvalidParameterValue");
+    expect((await remove(200)).UnsuccessfullyDeletedLaunchTemplateVersions).toHaveLength(200);
+  });
+
   test("an SSM alias is shown as written, or resolved on request", async () => {
     const stage = await setStage({ ssmParameters: { "/web/ami": "ami-77" } });
     const LaunchTemplateId = await createTemplate(stage, "web", { ImageId: "resolve:ssm:/web/ami" });

@@ -91,15 +91,17 @@ export interface Call {
   readonly query: Query;
   /** From the credential scope of the signature. */
   readonly region: string;
-  /** The account of the access key. */
+  /** The account of the access key; empty where the request is unsigned. */
   readonly accountId: string;
+  /** The key that signed the request. */
+  readonly accessKeyId?: string;
   readonly requestId: string;
 }
 
 /**
  * One AWS operation: returns the content of its response element (EC2: camelCase names and `{ item: [...] }` lists;
- * Auto Scaling and STS: the content of `<XResult>`, PascalCase names and `{ member: [...] }` lists). Undefined
- * properties are left out of the XML. Throws AwsError.
+ * all others: the content of `<XResult>`, PascalCase names and `{ member: [...] }` lists). Undefined properties are left
+ * out of the answer. Throws AwsError.
  */
 export type Operation = (call: Call) => Record<string, unknown>;
 export type Operations = Readonly<Record<string, Operation>>;

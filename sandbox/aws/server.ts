@@ -1,6 +1,7 @@
 /**
- * AWS on loopback: the Query protocol of EC2, Auto Scaling and STS on one port. The services themselves are
- * tables of operations; this file knows only the wire: routing, credentials, XML, the request log and faults.
+ * AWS on loopback: the Query protocol of EC2, Auto Scaling, Elastic Load Balancing and STS, and CloudWatch's JSON, on one
+ * port. The services themselves are tables of operations; this file knows only the wire: routing, credentials, XML, the
+ * request log and faults.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -9,19 +10,16 @@ import { XMLBuilder } from "fast-xml-parser";
 import type { SandboxClock } from "../clock.ts";
 import type { FaultEffect, Faults } from "../faults.ts";
 import type { LoggedRequest, RequestLog } from "../request-log.ts";
+import { isExpired } from "./credentials.ts";
+import type { AwsAccount, AwsAccounts } from "./credentials.ts";
+import { jsonError, jsonFields, jsonResult, jsonTarget } from "./json.ts";
+import type { JsonTarget } from "./json.ts";
 import { AwsError, Query } from "./query.ts";
 import type { Call, Operations } from "./query.ts";
 
-export type AwsService = "ec2" | "autoscaling" | "sts";
+export type { AwsAccount, AwsAccounts };
 
-export interface AwsAccount {
-  accountId: string;
-  /** `valid` (default); `expired` and `unknown` are refused as AWS refuses them. May be changed while running. */
-  state?: "valid" | "expired" | "unknown";
-}
-
-/** Access key id to account. The server looks up on every request, so tests may add, expire and remove keys. */
-export type AwsAccounts = Record<string, AwsAccount>;
+export type AwsService = "ec2" | "autoscaling" | "sts" | "elasticloadbalancing" | "cloudwatch";
 
 export interface AwsServerOptions {
   readonly clock: SandboxClock;
@@ -56,6 +54,10 @@ interface Protocol {
   readonly variant: "ec2" | "query";
   readonly unknownKey: AwsError;
   readonly expired: AwsError;
+  /** Operations that nobody signs. */
+  readonly unsigned?: readonly string[];
+  /** How the AWS JSON protocol calls the service, where it is spoken too. */
+  readonly target?: string;
 }
 
 const unknownToken = new AwsError(
@@ -69,7 +71,7 @@ const expiredToken = new AwsError(
   403,
 );
 
-// EC2 API reference, Error codes; Auto Scaling and STS API reference, Common errors.
+// EC2 API reference, Error codes; Common errors of the other services' API references.
 const protocols: Readonly<Record<AwsService, Protocol>> = {
   ec2: {
     version: "2016-11-15",
@@ -95,10 +97,33 @@ const protocols: Readonly<Record<AwsService, Protocol>> = {
     variant: "query",
     unknownKey: unknownToken,
     expired: expiredToken,
+    // STS API reference, AssumeRoleWithWebIdentity: "does not require the use of AWS security credentials".
+    unsigned: ["AssumeRoleWithWebIdentity"],
+  },
+  elasticloadbalancing: {
+    version: "2015-12-01",
+    namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+    variant: "query",
+    unknownKey: unknownToken,
+    expired: expiredToken,
+  },
+  cloudwatch: {
+    version: "2010-08-01",
+    namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/",
+    variant: "query",
+    unknownKey: unknownToken,
+    expired: expiredToken,
+    target: "GraniteServiceVersion20100801",
   },
 };
 
-const serviceNames: readonly AwsService[] = ["ec2", "autoscaling", "sts"];
+const serviceNames: readonly AwsService[] = [
+  "ec2",
+  "autoscaling",
+  "sts",
+  "elasticloadbalancing",
+  "cloudwatch",
+];
 
 /** One request, decoded. */
 interface Exchange {
@@ -107,6 +132,8 @@ interface Exchange {
   readonly region: string;
   readonly accessKeyId: string;
   readonly query: Query;
+  /** It came in the AWS JSON protocol, and is answered in it. */
+  readonly isJson: boolean;
   readonly requestId: string;
   readonly entry: LoggedRequest;
   readonly response: ServerResponse;
@@ -162,23 +189,33 @@ function decode(
   body: string,
 ): Exchange {
   const search = new URL(request.url ?? "/", "http://localhost").searchParams;
-  const query = new Query([...search, ...new URLSearchParams(body)]);
+  const target = jsonTarget(request.headers["x-amz-target"]);
+  const query = new Query(
+    target === undefined ? [...search, ...new URLSearchParams(body)] : jsonFields(body),
+  );
   const scope = credentialScope(request.headers.authorization);
-  const action = query.string("Action") ?? "";
-  const service = route(options.services, query.string("Version"), action, scope.service);
+  const action = target?.action ?? query.string("Action") ?? "";
+  const service = targeted(target) ?? route(options.services, query.string("Version"), action, scope.service);
   const entry = options.log.add({
     service,
     action,
     region: scope.region,
     params: query.flat(),
     at: options.clock.date(),
-    // A dry run changes nothing whatever its action is called (EC2 API reference, Common query parameters).
-    writes: !/^(?:Describe|Get|List)/.test(action) && query.boolean("DryRun") !== true,
+    // A dry run changes nothing whatever its action is called (EC2 API reference, Common query parameters), and assuming
+    // a role only gives out keys.
+    writes: !/^(?:Describe|Get|List|AssumeRole)/.test(action) && query.boolean("DryRun") !== true,
     userAgent: request.headers["user-agent"] ?? "",
     status: 0,
   });
   const { region, accessKeyId } = scope;
-  return { service, action, region, accessKeyId, query, requestId: randomUUID(), entry, response };
+  const isJson = target !== undefined;
+  return { service, action, region, accessKeyId, query, isJson, requestId: randomUUID(), entry, response };
+}
+
+function targeted(target: JsonTarget | undefined): AwsService | undefined {
+  if (target === undefined) return undefined;
+  return serviceNames.find((name) => protocols[name].target === target.service);
 }
 
 function route(
@@ -244,18 +281,26 @@ function attempt(options: AwsServerOptions, exchange: Exchange): Record<string, 
 
 function perform(options: AwsServerOptions, exchange: Exchange): Record<string, unknown> {
   const { service, action, region, accessKeyId, query, requestId } = exchange;
-  const account = options.accounts[accessKeyId];
-  if (account === undefined || account.state === "unknown") throw protocols[service].unknownKey;
-  if (account.state === "expired") throw protocols[service].expired;
+  const accountId = accountOf(options, exchange);
   // Lets everything that was due before this request happen before it.
   options.clock.now();
   const operation = options.services[service]?.[action];
   if (operation === undefined) {
     throw new AwsError("InvalidAction", `The action ${action} is not valid for this web service.`);
   }
-  const call: Call = { query, region, accountId: account.accountId, requestId };
+  const call: Call = { query, region, accountId, accessKeyId, requestId };
   options.authorize?.({ ...call, service, action, accessKeyId });
   return operation(call);
+}
+
+/** The account that the request acts in; an unsigned one acts in none until its operation says which. */
+function accountOf(options: AwsServerOptions, { service, action, accessKeyId }: Exchange): string {
+  const { unsigned = [], unknownKey, expired } = protocols[service];
+  if (unsigned.includes(action)) return "";
+  const account = options.accounts[accessKeyId];
+  if (account === undefined || account.state === "unknown") throw unknownKey;
+  if (isExpired(account)) throw expired;
+  return account.accountId;
 }
 
 const builder = new XMLBuilder({ format: false, ignoreAttributes: false, attributeNamePrefix: "@" });
@@ -263,6 +308,10 @@ const builder = new XMLBuilder({ format: false, ignoreAttributes: false, attribu
 function sendResult(exchange: Exchange, result: Record<string, unknown>): void {
   const { action, requestId } = exchange;
   const { variant, namespace } = protocols[exchange.service];
+  if (exchange.isJson) {
+    sendJson(exchange, 200, jsonResult(result));
+    return;
+  }
   const content =
     variant === "ec2"
       ? { requestId, ...result }
@@ -278,6 +327,11 @@ function sendError(
   const { requestId } = exchange;
   const { variant, namespace } = protocols[exchange.service];
   exchange.entry.error = error.code;
+  if (exchange.isJson) {
+    const { body, headers: own } = jsonError(error);
+    sendJson(exchange, error.status, body, { ...own, ...headers });
+    return;
+  }
   const { code: Code, message: Message } = error;
   const Type = error.status >= 500 ? "Receiver" : "Sender";
   const content =
@@ -293,16 +347,26 @@ function send(
   content: Record<string, unknown>,
   headers: Readonly<Record<string, string>> = {},
 ): void {
+  writeHead(exchange, status, { "content-type": "text/xml;charset=UTF-8", ...headers });
+  exchange.response.end(`<?xml version="1.0" encoding="UTF-8"?>${builder.build(plain(content))}`);
+}
+
+function sendJson(
+  exchange: Exchange,
+  status: number,
+  content: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  writeHead(exchange, status, { "content-type": "application/x-amz-json-1.0", ...headers });
+  exchange.response.end(JSON.stringify(content));
+}
+
+function writeHead(exchange: Exchange, status: number, headers: Readonly<Record<string, string>>): void {
   const { response, entry, requestId } = exchange;
   entry.status = status;
   // A Date header of another time makes the AWS SDKs correct their clock and resend; none at all is harmless.
   response.sendDate = false;
-  response.writeHead(status, {
-    "content-type": "text/xml;charset=UTF-8",
-    "x-amzn-requestid": requestId,
-    ...headers,
-  });
-  response.end(`<?xml version="1.0" encoding="UTF-8"?>${builder.build(plain(content))}`);
+  response.writeHead(status, { "x-amzn-requestid": requestId, ...headers });
 }
 
 /** What the XML builder needs: dates as ISO 8601, empty lists and structures as empty elements, no undefined. */

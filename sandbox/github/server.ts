@@ -14,6 +14,8 @@ import type { Answer, Body, Endpoint, MatchingRefs } from "./endpoint.ts";
 import { isBody } from "./endpoint.ts";
 import { forbidden, GitHubError, notFound } from "./errors.ts";
 import { answerGraphql, isMutation } from "./graphql.ts";
+import type { IdentityProvider } from "./identity-tokens.ts";
+import { IDENTITY_PATH } from "./identity-tokens.ts";
 import { RateLimit } from "./rate-limit.ts";
 import { refEndpoints } from "./refs.ts";
 import type { GitHubRepository } from "./repository.ts";
@@ -26,6 +28,8 @@ export interface GitHubServerOptions {
   readonly faults: Faults;
   readonly repositories: readonly GitHubRepository[];
   readonly tokens: GitHubTokens;
+  /** Gives jobs their OIDC tokens; without it there is no such endpoint. */
+  readonly identity?: IdentityProvider;
   /** Default: any free port. */
   readonly port?: number;
   /** GitHub Enterprise servers and proxies may lack GraphQL (`missing`: 404) or refuse it (`forbidden`: 403). */
@@ -166,9 +170,10 @@ async function answerOrError(service: Service, request: Received): Promise<Answe
   const headers = accepted === undefined ? {} : { "x-accepted-github-permissions": accepted };
   try {
     const answer =
-      request.path === "/graphql"
+      identityAnswer(service, request) ??
+      (request.path === "/graphql"
         ? await graphql(service, request)
-        : await restAnswer(service, request, rest, endpoint);
+        : await restAnswer(service, request, rest, endpoint));
     return { ...answer, headers: { ...headers, ...answer.headers } };
   } catch (error) {
     // A fault of the sandbox, not of the client: told like GitHub tells its own, with the reason in plain view.
@@ -181,6 +186,11 @@ async function answerOrError(service: Service, request: Received): Promise<Answe
     };
     return { status: error.status, body, headers: { ...headers, ...error.headers } };
   }
+}
+
+function identityAnswer({ options }: Service, request: Received): Answer | undefined {
+  if (request.method !== "GET" || !request.path.startsWith(`${IDENTITY_PATH}/`)) return undefined;
+  return options.identity?.answer(request.message.headers, request.query);
 }
 
 async function restAnswer(

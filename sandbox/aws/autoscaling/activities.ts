@@ -15,6 +15,8 @@ export type ActivityStatus =
   | "PreInService"
   | "WaitingForInstanceWarmup"
   | "WaitingForELBConnectionDraining"
+  | "MidLifecycleAction"
+  | "InPlaceUpdateInProgress"
   | "InProgress"
   | "Successful"
   | "Failed"

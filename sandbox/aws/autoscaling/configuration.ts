@@ -1,4 +1,5 @@
 import { AwsError } from "../query.ts";
+import { checkInteger, invalid } from "./constraints.ts";
 import type { Query } from "../query.ts";
 import type { Fleet, LaunchTemplateSpecification, Place } from "../fleet.ts";
 
@@ -74,20 +75,30 @@ function readPolicy(query: Query): NonNullable<ConfigurationRequest["mixedInstan
       "The mixed instances policy must contain a LaunchTemplateSpecification.",
     );
   }
-  const overrides = query.structs("LaunchTemplate.Overrides").map((override) => {
-    const own = override.struct("LaunchTemplateSpecification");
-    return {
-      instanceType: override.string("InstanceType"),
-      weightedCapacity: override.string("WeightedCapacity"),
-      imageId: override.string("ImageId"),
-      launchTemplateSpecification: own === undefined ? undefined : readTemplate(own),
-      instanceRequirements: override.struct("InstanceRequirements")?.flat(),
-    };
-  });
+  const overrides = query.structs("LaunchTemplate.Overrides").map(readOverride);
   return {
     launchTemplate: { launchTemplateSpecification: readTemplate(specification), overrides },
     instancesDistribution: query.struct("InstancesDistribution")?.flat(),
   };
+}
+
+function readOverride(query: Query): OverrideOf<LaunchTemplateSpecification> {
+  const own = query.struct("LaunchTemplateSpecification");
+  return {
+    instanceType: query.string("InstanceType"),
+    weightedCapacity: query.string("WeightedCapacity"),
+    imageId: query.string("ImageId"),
+    launchTemplateSpecification: own === undefined ? undefined : readTemplate(own),
+    instanceRequirements: query.struct("InstanceRequirements")?.flat(),
+  };
+}
+
+/** API reference, LaunchTemplateOverrides: WeightedCapacity is 1 to 999, and given for all overrides or for none. */
+function checkWeights(overrides: readonly OverrideOf<unknown>[]): void {
+  const weights = overrides.flatMap((override) => override.weightedCapacity ?? []);
+  for (const weight of weights) checkInteger("WeightedCapacity", weight, 1, 999);
+  if (weights.length > 0 && weights.length < overrides.length)
+    throw invalid("You must specify a weight for each of the overrides, or for none.");
 }
 
 /**
@@ -106,6 +117,7 @@ export function normalise(fleet: Fleet, place: Place, request: ConfigurationRequ
   const { launchTemplate, mixedInstancesPolicy: policy } = request;
   if (launchTemplate !== undefined) return { launchTemplate: refer(launchTemplate) };
   if (policy === undefined) return { launchConfigurationName: request.launchConfigurationName };
+  checkWeights(policy.launchTemplate.overrides ?? []);
   return {
     mixedInstancesPolicy: {
       launchTemplate: {

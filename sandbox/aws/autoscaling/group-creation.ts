@@ -1,13 +1,20 @@
 import { AwsError } from "../query.ts";
 import { normalise } from "./configuration.ts";
+import { endActivity } from "./activities.ts";
 import { invalid } from "./constraints.ts";
+import { hookOf } from "./hooks.ts";
+import { unitsOf } from "./member.ts";
 import { launchMember } from "./members.ts";
 import { newId, regionOf } from "./service.ts";
 import { checkImages } from "./target.ts";
+import { warmPoolOf, warmPoolSize } from "./warm-pool.ts";
 import type { Place } from "../fleet.ts";
 import type { ConfigurationRequest } from "./configuration.ts";
 import type { Group, GroupSettings, GroupTag } from "./group.ts";
+import type { HookRequest } from "./hooks.ts";
+import type { LifecycleState, Member } from "./member.ts";
 import type { Service } from "./service.ts";
+import type { WarmPoolRequest } from "./warm-pool.ts";
 
 /** What a new group may be given; absent means AWS's default for groups made by the API. Times in seconds. */
 export interface GroupRequest extends Place, ConfigurationRequest {
@@ -31,6 +38,8 @@ export interface GroupRequest extends Place, ConfigurationRequest {
   readonly newInstancesProtected?: boolean;
   readonly capacityRebalance?: boolean;
   readonly serviceLinkedRoleArn?: string;
+  readonly lifecycleHooks?: readonly HookRequest[];
+  readonly warmPool?: WarmPoolRequest;
 }
 
 export function createGroup(service: Service, request: GroupRequest): Group {
@@ -58,8 +67,13 @@ export function createGroup(service: Service, request: GroupRequest): Group {
     tags: new Map(tagsOf(request).map((tag) => [tag.key, tag])),
     suspended: new Set(),
     members: [],
+    lifecycleHooks: new Map((request.lifecycleHooks ?? []).map((hook) => [hook.name, hookOf(hook)])),
+    warmPool: request.warmPool === undefined ? undefined : warmPoolOf(request.warmPool),
+    warm: [],
+    unreplaced: 0,
     activities: [],
     refreshes: [],
+    watches: [],
     deleting: false,
     nextLaunchAt: 0,
   };
@@ -111,13 +125,23 @@ const dayBefore = 24 * 3_600_000;
 /** Fills a new group with instances that have been in service for a day, so that a story can begin. */
 export function fillGroup(service: Service, group: Group): void {
   const before = service.clock.now() - dayBefore;
-  while (group.members.length < group.settings.desiredCapacity) {
-    const member = launchMember(service, group, before, "the creation of its group");
-    if (member === undefined) throw invalid(group.activities.at(-1)?.statusMessage ?? "Launch failed");
-    member.lifecycleState = "InService";
-    member.inServiceAt = before;
-    member.until = undefined;
+  while (unitsOf(group.members) < group.settings.desiredCapacity)
+    Object.assign(settled(service, group, before, "live"), {
+      lifecycleState: "InService",
+      inServiceAt: before,
+    });
+  while (group.warm.length < warmPoolSize(group)) {
+    const lifecycleState: LifecycleState = `Warmed:${group.warmPool?.poolState ?? "Stopped"}`;
+    Object.assign(settled(service, group, before, "warm"), { lifecycleState });
   }
   // The story's activities begin with the story.
   group.activities.length = 0;
+}
+
+function settled(service: Service, group: Group, before: number, pool: "live" | "warm"): Member {
+  const member = launchMember(service, group, before, "the creation of its group", pool);
+  if (member === undefined) throw invalid(group.activities.at(-1)?.statusMessage ?? "Launch failed");
+  endActivity(member.launchActivity, before, "Successful");
+  member.until = undefined;
+  return member;
 }

@@ -4,6 +4,7 @@ import { groupName, integer, invalid } from "./constraints.ts";
 import { activeRefresh, liveMembers } from "./group.ts";
 import { checkSizes, createGroup } from "./group-creation.ts";
 import { groupOnWire } from "./group-wire.ts";
+import { readHook } from "./hook-operations.ts";
 import { pageOf } from "./paging.ts";
 import { endRefresh } from "./refresh.ts";
 import { regionOf, requireGroup } from "./service.ts";
@@ -93,6 +94,7 @@ function readRequest(call: Call): GroupRequest {
     targetGroupArns: query.strings("TargetGroupARNs"),
     loadBalancerNames: query.strings("LoadBalancerNames"),
     tags: query.structs("Tags").map(readTag),
+    lifecycleHooks: query.structs("LifecycleHookSpecificationList").map((hook) => readHook(hook)),
     ...definedOnly({
       healthCheckType: settings.healthCheckType,
       healthCheckGracePeriod: settings.healthCheckGracePeriod,
@@ -186,7 +188,7 @@ function changeSettings(group: Group, change: Partial<GroupSettings>): void {
 }
 
 function remove(service: Service, group: Group, force: boolean): void {
-  if (!force && liveMembers(group).length > 0) {
+  if (!force && liveMembers(group).length + group.warm.length > 0) {
     throw new AwsError(
       "ResourceInUse",
       "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.",

@@ -1,7 +1,9 @@
 import { iso } from "./activities.ts";
 import { configurationOnWire, templateOnWire } from "./configuration-wire.ts";
 import { processes } from "./group.ts";
-import type { Group, GroupTag, Member } from "./group.ts";
+import type { Group, GroupTag } from "./group.ts";
+import type { WarmPool } from "./warm-pool.ts";
+import type { Member } from "./member.ts";
 
 /** A group as DescribeAutoScalingGroups shows it. */
 export function groupOnWire(group: Group, includeInstances: boolean): Record<string, unknown> {
@@ -41,8 +43,22 @@ export function groupOnWire(group: Group, includeInstances: boolean): Record<str
     Tags: { member: [...group.tags.values()].map((tag) => tagOnWire(group.name, tag)) },
     TerminationPolicies: { member: settings.terminationPolicies },
     NewInstancesProtectedFromScaleIn: settings.newInstancesProtected,
+    WarmPoolConfiguration: warmPoolOnWire(group.warmPool),
+    WarmPoolSize: group.warmPool === undefined ? undefined : group.warm.length,
     ServiceLinkedRoleARN: settings.serviceLinkedRoleArn,
     CapacityRebalance: settings.capacityRebalance,
+  };
+}
+
+export function warmPoolOnWire(pool: WarmPool | undefined): Record<string, unknown> | undefined {
+  if (pool === undefined) return undefined;
+  return {
+    MaxGroupPreparedCapacity: pool.maxGroupPreparedCapacity,
+    MinSize: pool.minSize,
+    PoolState: pool.poolState,
+    Status: pool.deleting ? "PendingDelete" : undefined,
+    InstanceReusePolicy:
+      pool.reuseOnScaleIn === undefined ? undefined : { ReuseOnScaleIn: pool.reuseOnScaleIn },
   };
 }
 
@@ -57,8 +73,8 @@ export function memberOnWire(member: Member): Record<string, unknown> {
     LaunchConfigurationName: member.launchConfigurationName,
     ProtectedFromScaleIn: member.protectedFromScaleIn,
     WeightedCapacity: member.weightedCapacity,
-    // Only for an image that does not come from the template (API reference, Instance: ImageId).
-    ImageId: member.imageOverridden ? member.imageId : undefined,
+    // Only for an image of an override or of a replaced root volume (API reference, Instance: ImageId).
+    ImageId: member.imageOverridden || member.rootVolumeReplaced ? member.imageId : undefined,
   };
 }
 

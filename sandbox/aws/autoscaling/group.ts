@@ -1,34 +1,12 @@
+import { isArriving, isReplacingRootVolume } from "./member.ts";
 import type { Place } from "../fleet.ts";
 import type { Activity } from "./activities.ts";
-import type { Configuration, TemplateReference } from "./configuration.ts";
+import type { Configuration } from "./configuration.ts";
+import type { LifecycleHook } from "./hooks.ts";
+import type { LifecycleState, Member } from "./member.ts";
 import type { InstanceRefresh } from "./refresh.ts";
-
-export type LifecycleState = "Pending" | "InService" | "Standby" | "Terminating";
-
-export interface Member {
-  readonly instanceId: string;
-  /** Order of launch over all groups: tells what was launched during a refresh also within one millisecond. */
-  readonly ordinal: number;
-  readonly launchedAt: number;
-  readonly availabilityZone: string;
-  readonly instanceType: string;
-  readonly imageId: string;
-  /** The image came from an override of the mixed instances policy, not from the template. */
-  readonly imageOverridden: boolean;
-  readonly weightedCapacity: string | undefined;
-  /** With the version as a number. */
-  readonly launchTemplate: TemplateReference | undefined;
-  readonly launchConfigurationName: string | undefined;
-  readonly launchActivity: Activity | undefined;
-  lifecycleState: LifecycleState;
-  /** What DescribeAutoScalingGroups shows; see `health.ts` for what the instance really is. */
-  healthStatus: "Healthy" | "Unhealthy";
-  protectedFromScaleIn: boolean;
-  inServiceAt: number | undefined;
-  /** When `Pending` or `Terminating` ends. */
-  until: number | undefined;
-  terminationActivity: Activity | undefined;
-}
+import type { WarmPool } from "./warm-pool.ts";
+import type { Watch } from "./watch.ts";
 
 export interface GroupTag {
   readonly key: string;
@@ -68,10 +46,18 @@ export interface Group {
   readonly suspended: Set<Process>;
   /** In order of launch; those that are gone are not kept. */
   members: Member[];
+  /** By name. */
+  readonly lifecycleHooks: Map<string, LifecycleHook>;
+  warmPool: WarmPool | undefined;
+  /** The members of the warm pool; what leaves it for the group moves to `members`. */
+  warm: Member[];
+  /** Unhealthy members that were terminated and for which nothing was launched yet. */
+  unreplaced: number;
   /** In order of their start. */
   readonly activities: Activity[];
   /** In order of their creation. */
   readonly refreshes: InstanceRefresh[];
+  readonly watches: Watch[];
   deleting: boolean;
   /** No launch is tried before this time. */
   nextLaunchAt: number;
@@ -92,7 +78,9 @@ export type Process = (typeof processes)[number];
 
 /** The members that count towards the desired capacity. */
 export function liveMembers(group: Group): Member[] {
-  return group.members.filter(({ lifecycleState: state }) => state === "Pending" || state === "InService");
+  return group.members.filter(
+    (member) => member.lifecycleState === "InService" || isArriving(member) || isReplacingRootVolume(member),
+  );
 }
 
 export function membersIn(group: Group, state: LifecycleState): Member[] {
@@ -122,16 +110,4 @@ export function warmupOf(group: Group): number {
 /** When a member has warmed up; undefined while it is not in service. */
 export function warmedAt(group: Group, member: Member): number | undefined {
   return member.inServiceAt === undefined ? undefined : member.inServiceAt + warmupOf(group) * 1000;
-}
-
-/**
- * Who goes first: instances of a launch configuration, then the oldest template version, then the oldest launch
- * (user guide: Default termination policy; zones are not balanced here).
- */
-export function terminationOrder(a: Member, b: Member): number {
-  return age(a) - age(b) || a.ordinal - b.ordinal;
-}
-
-function age(member: Member): number {
-  return member.launchTemplate === undefined ? 0 : Number(member.launchTemplate.version);
 }

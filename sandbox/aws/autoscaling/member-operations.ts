@@ -1,13 +1,15 @@
 import { activityOnWire, endActivity, iso, startActivity } from "./activities.ts";
 import { groupName, invalid } from "./constraints.ts";
 import { memberOnWire } from "./group-wire.ts";
-import { terminateMember } from "./members.ts";
+
 import { pageOf } from "./paging.ts";
 import { newId, regionOf, requireGroup } from "./service.ts";
+import { terminateMember } from "./termination.ts";
 import type { Call, Operations } from "../query.ts";
 import type { Place } from "../fleet.ts";
 import type { Activity } from "./activities.ts";
-import type { Group, Member } from "./group.ts";
+import type { Group } from "./group.ts";
+import type { Member } from "./member.ts";
 import type { Service } from "./service.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -52,7 +54,7 @@ export function memberOperations(service: Service, timeline: Timeline): Operatio
 function describe(service: Service, call: Call): Record<string, unknown> {
   const ids = call.query.strings("InstanceIds");
   const all = [...regionOf(service, call).groups.values()].flatMap((group) =>
-    group.members.map((member) => ({ group, member })),
+    [...group.members, ...group.warm].map((member) => ({ group, member })),
   );
   const wanted = all.filter(({ member }) => ids.length === 0 || ids.includes(member.instanceId));
   const page = pageOf(call.query, wanted, { usual: 50, most: 50 });

@@ -1,9 +1,11 @@
 import { AwsError } from "../query.ts";
 import { endActivity, iso, startActivity } from "./activities.ts";
-import { activeRefresh, launchingConfiguration, liveMembers, warmedAt } from "./group.ts";
+import { activeRefresh, launchingConfiguration, liveMembers } from "./group.ts";
+import { weightOf } from "./member.ts";
 import { newId } from "./service.ts";
-import { variantsOf } from "./target.ts";
-import type { Group, Member } from "./group.ts";
+import { imageAlias, variantsOf } from "./target.ts";
+import type { Group } from "./group.ts";
+import type { Member } from "./member.ts";
 import type { Service } from "./service.ts";
 import type { Variant } from "./target.ts";
 
@@ -11,7 +13,13 @@ import type { Variant } from "./target.ts";
  * Launches one instance from what the group launches now. A launch that EC2 refuses becomes a Failed activity and is
  * tried again later (user guide: Troubleshoot instance launch failures).
  */
-export function launchMember(service: Service, group: Group, now: number, why: string): Member | undefined {
+export function launchMember(
+  service: Service,
+  group: Group,
+  now: number,
+  why: string,
+  pool: "live" | "warm" = "live",
+): Member | undefined {
   const availabilityZone = emptiestZone(group);
   const activity = startActivity({
     activityId: newId(service),
@@ -27,28 +35,51 @@ export function launchMember(service: Service, group: Group, now: number, why: s
     const variant = pickVariant(service, group);
     const member = memberOf(service, group, now, variant, availabilityZone, activity);
     activity.description = `Launching a new EC2 instance: ${member.instanceId}`;
-    group.members.push(member);
+    if (pool === "warm") member.lifecycleState = "Warmed:Pending";
+    (pool === "warm" ? group.warm : group.members).push(member);
     return member;
   } catch (error) {
     if (!(error instanceof AwsError)) throw error;
-    failLaunch(service, group, now, activity, error.message);
+    failLaunch(service, group, now, activity, { message: error.message });
     return undefined;
   }
 }
 
-function failLaunch(
+/**
+ * Launches until so many capacity units are reached, "even if this results in an overage" (API reference,
+ * LaunchTemplateOverrides: WeightedCapacity), or until a launch fails.
+ */
+export function launchUnits(service: Service, group: Group, now: number, units: number, why: string): void {
+  let missing = units;
+  while (missing > 0) {
+    const member = launchMember(service, group, now, why);
+    if (member === undefined) return;
+    missing -= weightOf(member);
+  }
+}
+
+export interface LaunchFailure {
+  readonly message: string;
+  /** The instance whose lifecycle action was abandoned. User guide, Tutorial: the activity is then Cancelled. */
+  readonly abandoned?: string;
+}
+
+/** Ends the activity, puts the next try off, and lets an active refresh know that it makes no progress. */
+export function failLaunch(
   service: Service,
   group: Group,
   now: number,
   activity: Member["launchActivity"],
-  message: string,
+  { message, abandoned }: LaunchFailure,
 ): void {
-  const status = /Launching EC2 instance failed/.test(message)
-    ? message
-    : `${message.replace(/\.$/, "")}. Launching EC2 instance failed.`;
+  const status =
+    abandoned !== undefined || /Launching EC2 instance failed/.test(message)
+      ? message
+      : `${message.replace(/\.$/, "")}. Launching EC2 instance failed.`;
+  const subject = abandoned === undefined ? "" : `: ${abandoned}`;
   if (activity !== undefined)
-    activity.description = `Launching a new EC2 instance.  Status Reason: ${status}`;
-  endActivity(activity, now, "Failed", status);
+    activity.description = `Launching a new EC2 instance${subject}.  Status Reason: ${status}`;
+  endActivity(activity, now, abandoned === undefined ? "Failed" : "Cancelled", status);
   group.nextLaunchAt = now + service.options.launchRetry;
   const refresh = activeRefresh(group);
   if (refresh !== undefined) refresh.engine.stuckSince ??= now;
@@ -60,7 +91,11 @@ function pickVariant(service: Service, group: Group): Variant & { readonly image
   const variant = variants[index];
   if (variant?.imageId === undefined)
     throw new AwsError("ValidationError", "The request must contain the parameter ImageId");
-  return { ...variant, imageId: variant.imageId };
+  const { imageId } = variant;
+  const resolved = imageId.startsWith(imageAlias)
+    ? service.fleet.resolveImage?.(group.place, imageId)
+    : imageId;
+  return { ...variant, imageId: resolved ?? imageId };
 }
 
 function memberOf(
@@ -91,7 +126,11 @@ function memberOf(
     protectedFromScaleIn: group.settings.newInstancesProtected,
     inServiceAt: undefined,
     until: now + service.options.launch,
+    actions: [],
     terminationActivity: undefined,
+    hooked: false,
+    becoming: undefined,
+    rootVolumeReplaced: false,
   };
 }
 
@@ -129,77 +168,17 @@ function launchMessage(service: Service, group: Group, imageId: string, error: A
 }
 
 function emptiestZone(group: Group): string {
-  const load = (zone: string) =>
-    liveMembers(group).filter((member) => member.availabilityZone === zone).length;
+  const load = new Map<string, number>();
+  for (const { availabilityZone: zone } of liveMembers(group)) load.set(zone, (load.get(zone) ?? 0) + 1);
   const [first = `${group.place.region}a`, ...others] = group.settings.zones;
-  return others.reduce((best, zone) => (load(zone) < load(best) ? zone : best), first);
+  return others.reduce((best, zone) => ((load.get(zone) ?? 0) < (load.get(best) ?? 0) ? zone : best), first);
 }
 
-export function terminateMember(
-  service: Service,
-  group: Group,
-  member: Member,
-  now: number,
-  why: string,
-): void {
-  if (member.lifecycleState === "Terminating") return;
-  endActivity(member.launchActivity, now, "Cancelled");
-  const drains = group.targetGroupArns.length > 0 || group.loadBalancerNames.length > 0;
-  member.terminationActivity = startActivity({
-    activityId: newId(service),
-    startTime: now,
-    availabilityZone: member.availabilityZone,
-    cause: `At ${iso(now)} an instance was taken out of service in response to ${why}.`,
-    description: `Terminating EC2 instance: ${member.instanceId}`,
-    statusCode: drains ? "WaitingForELBConnectionDraining" : "InProgress",
-    progress: drains ? 50 : 0,
-  });
-  group.activities.push(member.terminationActivity);
-  member.lifecycleState = "Terminating";
-  member.until = now + service.options.drain;
-  // A draining instance keeps running until its load balancer lets it go.
-  if (!drains) service.fleet.terminate(group.place, member.instanceId);
-}
-
-/** Lets `Pending` and `Terminating` end where their time has come. */
-export function settleMembers(service: Service, group: Group, now: number): boolean {
-  const due = group.members.filter((member) => member.until !== undefined && member.until <= now);
-  for (const member of due) {
-    member.until = undefined;
-    if (member.lifecycleState === "Terminating") {
-      service.fleet.terminate(group.place, member.instanceId);
-      endActivity(member.terminationActivity, now, "Successful");
-      group.members = group.members.filter((other) => other !== member);
-    } else {
-      enterService(service, group, member, now);
-    }
-  }
-  return due.length > 0;
-}
-
-function enterService(service: Service, group: Group, member: Member, now: number): void {
-  const failure = service.health(member, group.name)?.launchFailure;
-  if (failure !== undefined) {
-    failLaunch(service, group, now, member.launchActivity, failure);
-    service.fleet.terminate(group.place, member.instanceId);
-    group.members = group.members.filter((other) => other !== member);
-    return;
-  }
+export function enterService(group: Group, member: Member, now: number): void {
   member.lifecycleState = "InService";
   member.inServiceAt = now;
   const { launchActivity: activity } = member;
-  if (activity !== undefined && (group.settings.defaultInstanceWarmup ?? 0) > 0)
-    activity.statusCode = "WaitingForInstanceWarmup";
+  if (activity === undefined || activity.endTime !== undefined) return;
+  if ((group.settings.defaultInstanceWarmup ?? 0) > 0) activity.statusCode = "WaitingForInstanceWarmup";
   else endActivity(activity, now, "Successful");
-}
-
-/** Ends the launch activities of members that have warmed up. */
-export function settleWarmups(_service: Service, group: Group, now: number): boolean {
-  const warmed = group.members.filter(
-    (member) =>
-      member.launchActivity?.statusCode === "WaitingForInstanceWarmup" &&
-      now >= (warmedAt(group, member) ?? Infinity),
-  );
-  for (const member of warmed) endActivity(member.launchActivity, now, "Successful");
-  return warmed.length > 0;
 }

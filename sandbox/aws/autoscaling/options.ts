@@ -9,6 +9,10 @@ export interface AutoScalingOptions {
   readonly launch: number;
   /** Milliseconds that a member is `Terminating`: its target groups drain, or EC2 shuts it down. */
   readonly drain: number;
+  /** Milliseconds that a member goes on after its lifecycle hooks (`Pending:Proceed` and the like). */
+  readonly proceed: number;
+  /** Milliseconds that replacing a root volume takes. */
+  readonly rootVolume: number;
   /** Milliseconds between a launch that failed and the next try. */
   readonly launchRetry: number;
   /** "No progress" after which a refresh fails (user guide: Instance refresh overview, one hour). */
@@ -47,6 +51,8 @@ export const defaultOptions: AutoScalingOptions = {
   pending: 2000,
   launch: 30_000,
   drain: 20_000,
+  proceed: 1000,
+  rootVolume: 60_000,
   launchRetry: 60_000,
   stuckAfter: hour,
   activeLimit: 14 * 24 * hour,

@@ -42,14 +42,6 @@ export function otherOperations(service: Service, timeline: Timeline): Operation
       return {};
     },
     DescribeTags: (call) => describeTags(service, call),
-    DescribeLifecycleHooks: (call) => {
-      find(call);
-      return { LifecycleHooks: { member: [] } };
-    },
-    DescribeWarmPool: (call) => {
-      find(call);
-      return { Instances: { member: [] } };
-    },
     DescribeLaunchConfigurations: (call) => describeLaunchConfigurations(service, call),
   };
 }

@@ -1,13 +1,19 @@
-import { nextStep, percentage, share, surplusVictims } from "./capacity.ts";
-import { activeRefresh, membersIn } from "./group.ts";
-import { launchMember, terminateMember } from "./members.ts";
+import { nextStep, share, surplusVictims } from "./capacity.ts";
+import { activeRefresh } from "./group.ts";
+import { isArriving, isLeaving, isReplacingRootVolume, unitsOf, weightOf } from "./member.ts";
+import { launchUnits } from "./members.ts";
 import { endRefresh, isReplacing } from "./refresh.ts";
 import { beginRollback, endRollback, isReversible } from "./refresh-rollback.ts";
 import { announce } from "./service.ts";
-import { boundsOf, goalOf, noteProgress, publishProgress, survey, warmingReason } from "./survey.ts";
+import { livePercentage, publishProgress, publishRollback } from "./refresh-progress.ts";
+import { stepRootVolumes } from "./root-volume-refresh.ts";
+import { boundsOf, goalOf, noteProgress, survey } from "./survey.ts";
+import { isWarmPoolDone, noteWarmProgress, stepWarmPool, surveyWarm } from "./warm-refresh.ts";
 import { usesInstanceRequirements } from "./configuration.ts";
+import { terminateMember } from "./termination.ts";
 import type { Step } from "./capacity.ts";
 import type { Group } from "./group.ts";
+import type { Member } from "./member.ts";
 import type { InstanceRefresh } from "./refresh.ts";
 import type { AlarmState, Service } from "./service.ts";
 import type { Survey } from "./survey.ts";
@@ -61,8 +67,10 @@ function begin(service: Service, group: Group, refresh: InstanceRefresh, now: nu
 function replace(service: Service, group: Group, refresh: InstanceRefresh, now: number): boolean {
   const { engine } = refresh;
   const seen = survey(service, group, refresh, now);
-  publishProgress(service, refresh, seen);
+  const warm = surveyWarm(service, group, refresh);
+  publishProgress(service, refresh, seen, warm);
   noteProgress(refresh, seen, now);
+  noteWarmProgress(refresh, warm);
   noteGrowth(group, refresh);
   const alarm = alarmState(service, refresh);
   if (alarm === "ALARM") return fail(service, group, refresh, now, alarmReason(service, refresh));
@@ -76,7 +84,12 @@ function replace(service: Service, group: Group, refresh: InstanceRefresh, now: 
     return false;
   }
   if (reachCheckpoint(service, group, refresh, now)) return true;
-  if (isFinished(group, refresh, seen)) return finish(service, group, refresh, now);
+  if (isFinished(group, refresh, seen)) {
+    // A last checkpoint below 100 ends the refresh before the turn of the warm pool (not documented).
+    return warm === undefined || goalOf(refresh) < 100 || isWarmPoolDone(warm)
+      ? finish(service, group, refresh, now)
+      : stepWarmPool(service, group, refresh, warm, now);
+  }
   for (const member of seen.standby) terminateMember(service, group, member, now, cause);
   if (seen.standby.length > 0) return true;
   const next =
@@ -92,7 +105,7 @@ function noteGrowth(group: Group, refresh: InstanceRefresh): void {
   const { desiredCapacity } = group.settings;
   if (desiredCapacity > engine.desired) {
     const reached = preferences.checkpointPercentages.filter(
-      (checkpoint) => checkpoint <= (refresh.percentageComplete ?? 0),
+      (checkpoint) => checkpoint <= livePercentage(refresh),
     );
     engine.passed = Math.min(engine.passed, reached.at(-1) ?? 0);
   }
@@ -102,7 +115,7 @@ function noteGrowth(group: Group, refresh: InstanceRefresh): void {
 /** Of several checkpoints crossed at once only the highest counts; the last one ends the refresh instead. */
 function reachCheckpoint(service: Service, group: Group, refresh: InstanceRefresh, now: number): boolean {
   const { engine, preferences } = refresh;
-  const complete = refresh.percentageComplete ?? 0;
+  const complete = livePercentage(refresh);
   const crossed = preferences.checkpointPercentages.findLast(
     (checkpoint) => checkpoint > engine.passed && checkpoint <= complete && checkpoint < 100,
   );
@@ -123,7 +136,7 @@ function isFinished(group: Group, refresh: InstanceRefresh, seen: Survey): boole
     seen.pending === 0 && seen.terminating === 0 && seen.ready >= group.settings.desiredCapacity;
   if (!settled || surplusVictims(standing(group, seen)) > 0) return false;
   const goal = goalOf(refresh);
-  if (goal < 100 && seen.updated.length >= share(goal, seen.counted)) return true;
+  if (goal < 100 && unitsOf(seen.updated) >= share(goal, seen.counted)) return true;
   return seen.victims.length + seen.idle.length + seen.awaited + seen.standby.length === 0;
 }
 
@@ -170,26 +183,32 @@ function fail(
 function rollBack(service: Service, group: Group, refresh: InstanceRefresh, now: number): boolean {
   const seen = survey(service, group, refresh, now);
   noteProgress(refresh, seen, now);
-  const remaining = seen.victims.length + seen.idle.length;
-  const share = percentage(remaining, group.settings.desiredCapacity, service.options.pctRounding);
-  refresh.percentageComplete = Math.min(refresh.percentageComplete ?? 0, share);
-  refresh.statusReason = warmingReason(seen);
+  const warm = surveyWarm(service, group, refresh);
+  noteWarmProgress(refresh, warm);
+  publishRollback(service, group, refresh, seen, warm);
   const tired = exhausted(service, refresh, now);
   if (tired !== undefined) return endRollback(service, group, refresh, now, tired);
   const pause = pauseReason(group, "OK");
   if (pause !== undefined) return wait(service, refresh, now, pause);
-  const open = remaining + seen.awaited + seen.pending + seen.terminating;
-  if (open === 0 && seen.ready >= group.settings.desiredCapacity)
-    return endRollback(service, group, refresh, now);
+  const remaining = seen.victims.length + seen.idle.length + seen.awaited;
+  if (remaining + seen.pending + seen.terminating === 0 && seen.ready >= group.settings.desiredCapacity) {
+    return warm === undefined || isWarmPoolDone(warm)
+      ? endRollback(service, group, refresh, now)
+      : stepWarmPool(service, group, refresh, warm, now);
+  }
   return act(service, group, refresh, seen, Infinity, now);
 }
 
 /** API reference, CancelInstanceRefresh: waits for launches and terminations in flight, undoes nothing. */
 function cancel(service: Service, group: Group, refresh: InstanceRefresh, now: number): boolean {
-  if (membersIn(group, "Pending").length > 0 || membersIn(group, "Terminating").length > 0) return false;
+  if ([...group.members, ...group.warm].some(isInFlight)) return false;
   endRefresh(refresh, now, "Cancelled", refresh.statusReason);
   announce(service, group, refresh, "Cancelled");
   return true;
+}
+
+function isInFlight(member: Member): boolean {
+  return isArriving(member) || isLeaving(member) || isReplacingRootVolume(member);
 }
 
 function standing(group: Group, seen: Survey) {
@@ -198,8 +217,8 @@ function standing(group: Group, seen: Survey) {
     ready: seen.ready,
     pending: seen.pending,
     terminating: seen.terminating,
-    victims: seen.victims.length,
-    idle: seen.idle.length,
+    victims: seen.victims.map(weightOf),
+    idle: seen.idle.map(weightOf),
   };
 }
 
@@ -217,6 +236,8 @@ function act(
   allowance: number,
   now: number,
 ): boolean {
+  if (refresh.strategy === "ReplaceRootVolume")
+    return stepRootVolumes(service, group, refresh, seen, allowance, now);
   const step = nextStep(
     { ...standing(group, seen), allowance },
     boundsOf(service, group, refresh),
@@ -232,9 +253,7 @@ function act(
 function perform(service: Service, group: Group, seen: Survey, step: Step, now: number): void {
   const leaving = [...seen.victims.slice(0, step.terminate), ...seen.idle.slice(0, step.terminateIdle)];
   for (const member of leaving) terminateMember(service, group, member, now, cause);
-  for (let count = 0; count < step.launch; count += 1) {
-    if (launchMember(service, group, now, cause) === undefined) return;
-  }
+  launchUnits(service, group, now, step.launch, cause);
 }
 
 function wait(service: Service, refresh: InstanceRefresh, now: number, reason: string): boolean {

@@ -62,6 +62,7 @@ export function beginRollback(
     startTime: now,
     percentageComplete: refresh.percentageComplete ?? 0,
     instancesToUpdate: refresh.instancesToUpdate ?? 0,
+    progress: refresh.progress,
   };
   refresh.startTime ??= now;
   refresh.percentageComplete ??= 0;

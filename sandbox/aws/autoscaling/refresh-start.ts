@@ -4,6 +4,7 @@ import { checkInteger, integer, invalid, oneOf } from "./constraints.ts";
 import { activeRefresh } from "./group.ts";
 import { newEngineState } from "./refresh.ts";
 import { irreversible } from "./refresh-rollback.ts";
+import { checkRootVolumes } from "./root-volume-refresh.ts";
 import { newId } from "./service.ts";
 import { checkImages, usesImageAlias } from "./target.ts";
 import type { Query } from "../query.ts";
@@ -22,17 +23,18 @@ export function startRefresh(service: Service, group: Group, query: Query, now: 
       "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.",
     );
   }
-  if ((oneOf(query, "Strategy", ["Rolling", "ReplaceRootVolume"]) ?? "Rolling") !== "Rolling")
-    throw invalid("The sandbox has no ReplaceRootVolume strategy.");
+  const strategy = oneOf(query, "Strategy", ["Rolling", "ReplaceRootVolume"]) ?? "Rolling";
   const preferences = readPreferences(group, query.struct("Preferences"));
   const desiredConfiguration = readDesired(service, group, query.struct("DesiredConfiguration"));
   checkConfiguration(service, group, preferences, desiredConfiguration);
+  if (strategy === "ReplaceRootVolume") checkRootVolumes(service, group, desiredConfiguration);
   checkAlarms(service, preferences.alarms);
   const id = newId(service);
   const refresh: InstanceRefresh = {
     id,
     ordinal: service.ordinal,
     createdAt: now,
+    strategy,
     preferences,
     maintenancePolicy: group.settings.maintenancePolicy !== undefined,
     desiredConfiguration,
@@ -43,6 +45,7 @@ export function startRefresh(service: Service, group: Group, query: Query, now: 
     endTime: undefined,
     percentageComplete: undefined,
     instancesToUpdate: undefined,
+    progress: undefined,
     rollback: undefined,
     engine: newEngineState(now, group.settings.desiredCapacity),
   };

@@ -34,6 +34,7 @@ export interface InstanceRefresh {
   /** Members with a greater ordinal were launched during this refresh. */
   readonly ordinal: number;
   readonly createdAt: number;
+  readonly strategy: "Rolling" | "ReplaceRootVolume";
   readonly preferences: Preferences;
   /** A maintenance policy of the group at the start decides what gives way when there is no slot. */
   readonly maintenancePolicy: boolean;
@@ -46,8 +47,20 @@ export interface InstanceRefresh {
   endTime: number | undefined;
   percentageComplete: number | undefined;
   instancesToUpdate: number | undefined;
+  /** Only where there is a warm pool. */
+  progress: ProgressDetails | undefined;
   rollback: RollbackDetails | undefined;
   readonly engine: EngineState;
+}
+
+export interface ProgressDetails {
+  readonly live: PoolProgress;
+  readonly warm: PoolProgress;
+}
+
+interface PoolProgress {
+  readonly percentageComplete: number;
+  readonly instancesToUpdate: number;
 }
 
 export interface RollbackDetails {
@@ -55,6 +68,7 @@ export interface RollbackDetails {
   readonly startTime: number;
   readonly percentageComplete: number;
   readonly instancesToUpdate: number;
+  readonly progress: ProgressDetails | undefined;
 }
 
 /** What the engine remembers between two steps and AWS does not show. */
@@ -117,7 +131,8 @@ export function refreshOnWire(groupName: string, refresh: InstanceRefresh): Reco
     EndTime: refresh.endTime === undefined ? undefined : iso(refresh.endTime),
     PercentageComplete: refresh.percentageComplete,
     InstancesToUpdate: refresh.instancesToUpdate,
-    Strategy: "Rolling",
+    ProgressDetails: progressOnWire(refresh.progress),
+    Strategy: refresh.strategy,
     Preferences: preferencesOnWire(refresh.preferences),
     DesiredConfiguration:
       refresh.desiredConfiguration === undefined
@@ -131,8 +146,18 @@ export function refreshOnWire(groupName: string, refresh: InstanceRefresh): Reco
             RollbackStartTime: iso(rollback.startTime),
             PercentageCompleteOnRollback: rollback.percentageComplete,
             InstancesToUpdateOnRollback: rollback.instancesToUpdate,
+            ProgressDetailsOnRollback: progressOnWire(rollback.progress),
           },
   };
+}
+
+function progressOnWire(progress: ProgressDetails | undefined): Record<string, unknown> | undefined {
+  if (progress === undefined) return undefined;
+  const pool = ({ percentageComplete, instancesToUpdate }: PoolProgress) => ({
+    PercentageComplete: percentageComplete,
+    InstancesToUpdate: instancesToUpdate,
+  });
+  return { LivePoolProgress: pool(progress.live), WarmPoolProgress: pool(progress.warm) };
 }
 
 function preferencesOnWire(preferences: Preferences): Record<string, unknown> {

@@ -4,6 +4,7 @@ import type { SandboxClock } from "../../clock.ts";
 import type { Fleet, Place } from "../fleet.ts";
 import type { Group } from "./group.ts";
 import type { HealthFunction } from "./health.ts";
+import type { LifecycleState, Member } from "./member.ts";
 import type { AutoScalingOptions } from "./options.ts";
 import type { InstanceRefresh } from "./refresh.ts";
 
@@ -29,10 +30,18 @@ export interface RefreshEvent {
   readonly detail: Readonly<Record<string, string>>;
 }
 
+/** A fleet may do more than launch and terminate. */
+export interface GroupFleet extends Fleet {
+  /** The image that `resolve:ssm:…` means now; without this an alias stays as it is, for `launch` to resolve. */
+  resolveImage?(place: Place, imageId: string): string;
+  /** Makes an instance one of another image. */
+  replaceRootVolume?(place: Place, instanceId: string, imageId: string): void;
+}
+
 /** The whole state of the sandbox's Auto Scaling. */
 export interface Service {
   readonly clock: SandboxClock;
-  readonly fleet: Fleet;
+  readonly fleet: GroupFleet;
   readonly options: AutoScalingOptions;
   readonly regions: Map<string, Region>;
   /** CloudWatch alarms by name; the same in all regions. */
@@ -42,6 +51,10 @@ export interface Service {
   /** Counts everything that needs an id or an order. */
   ordinal: number;
 }
+
+/** What becomes of a member whose state has lasted its time. */
+export type Transition = (service: Service, group: Group, member: Member, now: number) => void;
+export type Transitions = Readonly<Partial<Record<LifecycleState, Transition>>>;
 
 export function regionOf(service: Service, place: Place): Region {
   const key = `${place.accountId}/${place.region}`;

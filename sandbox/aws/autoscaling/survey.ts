@@ -1,15 +1,17 @@
-import { bounds, percentage, share } from "./capacity.ts";
-import { liveMembers, membersIn, terminationOrder, warmedAt } from "./group.ts";
+import { bounds } from "./capacity.ts";
+import { liveMembers, membersIn, warmedAt } from "./group.ts";
+import { isLeaving, terminationOrder, unitsOf } from "./member.ts";
 import { passesChecks } from "./health.ts";
-import { matcher } from "./target.ts";
+import { imageMatcher, matcher } from "./target.ts";
 import type { Bounds } from "./capacity.ts";
-import type { Group, Member } from "./group.ts";
+import type { Group } from "./group.ts";
+import type { Member } from "./member.ts";
 import type { InstanceRefresh } from "./refresh.ts";
 import type { Service } from "./service.ts";
 
-/** A group as its refresh, or the rollback of it, sees it at one moment. */
+/** A group as its refresh, or the rollback of it, sees it at one moment. Numbers are of capacity units. */
 export interface Survey {
-  /** How many instances make 100 %. */
+  /** How much makes 100 %. */
   readonly counted: number;
   /** In service, healthy, warmed, and what the refresh wants. */
   readonly updated: readonly Member[];
@@ -22,9 +24,9 @@ export interface Survey {
   readonly victims: readonly Member[];
   /** To be replaced, and serving nobody. */
   readonly idle: readonly Member[];
-  /** To be replaced, but still on their way: their turn comes when they have arrived. */
-  readonly arriving: number;
-  /** Standby or protected instances that the refresh waits for. */
+  /** Old instances that stay counted: how many instances the missing units are. */
+  readonly remaining: readonly Member[];
+  /** Number of standby or protected instances that the refresh waits for. */
   readonly awaited: number;
   /** Standby instances that the refresh terminates. */
   readonly standby: readonly Member[];
@@ -36,37 +38,36 @@ export interface Survey {
 export function survey(service: Service, group: Group, refresh: InstanceRefresh, now: number): Survey {
   const isTarget = targetTest(service, group, refresh);
   const live = liveMembers(group);
-  const isReady = (member: Member) =>
-    member.lifecycleState === "InService" &&
-    now >= (warmedAt(group, member) ?? Infinity) &&
-    passesChecks(service.health, group, member, now);
+  const ready = new Set(live.filter((member) => canServe(service, group, member, now)));
+  const isReady = (member: Member) => ready.has(member);
   const targets = live.filter(isTarget);
-  const old = live.filter((member) => !isTarget(member)).sort(terminationOrder);
+  const wanted = new Set(targets);
+  const old = live.filter((member) => !wanted.has(member)).sort(terminationOrder);
   const { scaleInProtectedInstances, standbyInstances } = refresh.preferences;
   const guarded = old.filter(
     (member) => member.protectedFromScaleIn && scaleInProtectedInstances !== "Refresh",
   );
-  const replaceable = old.filter((member) => !guarded.includes(member));
-  const idle = replaceable.filter(
-    (member) => !isReady(member) && isIdle(service, group, refresh, member, now),
+  const replaceable = old.filter(
+    (member) => !member.protectedFromScaleIn || scaleInProtectedInstances === "Refresh",
   );
-  const victims = replaceable.filter(isReady);
+  const [victims, others] = [replaceable.filter(isReady), replaceable.filter((member) => !isReady(member))];
+  const idle = others.filter((member) => isIdle(service, group, refresh, member, now));
   const standby = membersIn(group, "Standby").filter((member) => !isTarget(member));
-  const ignored = scaleInProtectedInstances === "Ignore" ? guarded.length : 0;
-  const untouched = targets.filter((member) => member.ordinal < refresh.ordinal).length;
+  const ignored = scaleInProtectedInstances === "Ignore" ? guarded : [];
+  const untouched = unitsOf(targets.filter((member) => member.ordinal < refresh.ordinal));
   const leftOut = service.options.skipMatchCountsAsUpdated || refresh.rollback !== undefined ? 0 : untouched;
   const updated = targets.filter(isReady);
   return {
-    counted: group.settings.desiredCapacity - ignored - leftOut,
+    counted: group.settings.desiredCapacity - unitsOf(ignored) - leftOut,
     updated: leftOut === 0 ? updated : updated.filter((member) => member.ordinal > refresh.ordinal),
-    started: targets.length - leftOut,
-    ready: live.filter(isReady).length,
-    pending: live.filter((member) => !isReady(member)).length,
-    terminating: membersIn(group, "Terminating").length,
+    started: unitsOf(targets) - leftOut,
+    ready: unitsOf([...ready]),
+    pending: unitsOf(live) - unitsOf([...ready]),
+    terminating: unitsOf(group.members.filter(isLeaving)),
     victims,
     idle,
-    arriving: replaceable.length - victims.length - idle.length,
-    awaited: guarded.length - ignored + (standbyInstances === "Wait" ? standby.length : 0),
+    remaining: ignored.length === 0 ? old : replaceable,
+    awaited: guarded.length - ignored.length + (standbyInstances === "Wait" ? standby.length : 0),
     standby: standbyInstances === "Terminate" ? standby : [],
     warming: targets.find((member) => now < (warmedAt(group, member) ?? -Infinity)),
     troubled: targets.some(
@@ -75,17 +76,31 @@ export function survey(service: Service, group: Group, refresh: InstanceRefresh,
   };
 }
 
+/** In service, warmed up and healthy. */
+function canServe(service: Service, group: Group, member: Member, now: number): boolean {
+  return (
+    member.lifecycleState === "InService" &&
+    now >= (warmedAt(group, member) ?? Infinity) &&
+    passesChecks(service.health, group, member, now)
+  );
+}
+
 /**
  * Forward: with SkipMatching whatever matches is left alone; without it everything launched before is replaced, but what
  * was launched during the refresh is not replaced again while it matches (user guide: Use skip matching).
  * Rollback: only what this refresh launched is replaced.
  */
-function targetTest(service: Service, group: Group, refresh: InstanceRefresh): (member: Member) => boolean {
+export function targetTest(
+  service: Service,
+  group: Group,
+  refresh: InstanceRefresh,
+): (member: Member) => boolean {
   const isRollback = refresh.rollback !== undefined;
   const wanted = isRollback
     ? refresh.savedConfiguration
     : (refresh.desiredConfiguration ?? group.configuration);
-  const matches = matcher(service, group.place, wanted);
+  const images = refresh.strategy === "ReplaceRootVolume" && refresh.preferences.skipMatching;
+  const matches = (images && !isRollback ? imageMatcher : matcher)(service, group.place, wanted);
   if (isRollback) return (member) => member.ordinal < refresh.ordinal || matches(member);
   return (member) =>
     (refresh.preferences.skipMatching || member.ordinal > refresh.ordinal) && matches(member);
@@ -108,10 +123,15 @@ function isTroubled(service: Service, group: Group, member: Member, now: number)
   return now >= (warmedAt(group, member) ?? Infinity) && !passesChecks(service.health, group, member, now);
 }
 
-export function boundsOf(service: Service, group: Group, refresh: InstanceRefresh): Bounds {
+export function boundsOf(
+  service: Service,
+  group: Group,
+  refresh: InstanceRefresh,
+  desired = group.settings.desiredCapacity,
+): Bounds {
   const { options } = service;
   return bounds(
-    group.settings.desiredCapacity,
+    desired,
     {
       min: refresh.preferences.minHealthyPercentage,
       max: refresh.preferences.maxHealthyPercentage,
@@ -128,14 +148,6 @@ export function boundsOf(service: Service, group: Group, refresh: InstanceRefres
 /** Percentage up to which the refresh goes at all: a last checkpoint below 100 ends it there. */
 export function goalOf(refresh: InstanceRefresh): number {
   return refresh.preferences.checkpointPercentages.at(-1) ?? 100;
-}
-
-/** Shows the progress. User guide, Check the status: only healthy and warmed replacements count. */
-export function publishProgress(service: Service, refresh: InstanceRefresh, seen: Survey): void {
-  const done = seen.updated.length;
-  refresh.percentageComplete = percentage(done, seen.counted, service.options.pctRounding);
-  refresh.instancesToUpdate = Math.max(0, share(goalOf(refresh), seen.counted) - seen.started);
-  refresh.statusReason = warmingReason(seen);
 }
 
 export function warmingReason(seen: Survey): string | undefined {

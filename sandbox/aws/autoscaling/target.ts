@@ -3,7 +3,7 @@ import { resolveTemplate } from "./configuration.ts";
 import { regionOf } from "./service.ts";
 import type { Place } from "../fleet.ts";
 import type { Configuration, Override, TemplateReference } from "./configuration.ts";
-import type { Member } from "./group.ts";
+import type { Member } from "./member.ts";
 import type { Service } from "./service.ts";
 
 /** One way to launch that a configuration allows, its version resolved to a number. */
@@ -84,14 +84,30 @@ export function matcher(
   return (member) => variants.some((variant) => matchesVariant(variant, member));
 }
 
+/** The same for a refresh that replaces root volumes: it compares AMI ids (user guide: Replace root volumes). */
+export function imageMatcher(
+  service: Service,
+  place: Place,
+  configuration: Configuration,
+): (member: Member) => boolean {
+  const variants = variantsOrNone(service, place, configuration);
+  return (member) =>
+    variants.some(
+      (variant) =>
+        variant.instanceType === member.instanceType &&
+        variant.imageId === (member.becoming ?? member).imageId,
+    );
+}
+
 function matchesVariant(variant: Variant, member: Member): boolean {
+  if (variant.instanceType !== undefined && variant.instanceType !== member.instanceType) return false;
+  const origin = member.becoming ?? member;
   if (variant.launchTemplate === undefined)
-    return variant.launchConfigurationName === member.launchConfigurationName;
+    return variant.launchConfigurationName === origin.launchConfigurationName;
   return (
-    variant.launchTemplate.launchTemplateId === member.launchTemplate?.launchTemplateId &&
-    variant.launchTemplate.version === member.launchTemplate.version &&
-    (variant.instanceType === undefined || variant.instanceType === member.instanceType) &&
-    (variant.imageOverridden ? variant.imageId === member.imageId : !member.imageOverridden)
+    variant.launchTemplate.launchTemplateId === origin.launchTemplate?.launchTemplateId &&
+    variant.launchTemplate.version === origin.launchTemplate.version &&
+    (variant.imageOverridden ? variant.imageId === origin.imageId : !origin.imageOverridden)
   );
 }
 
@@ -105,10 +121,13 @@ function variantsOrNone(service: Service, place: Place, configuration: Configura
   }
 }
 
-const alias = "resolve:ssm:";
+/** User guide, Use AWS Systems Manager parameters instead of AMI IDs. */
+export const imageAlias = "resolve:ssm:";
 
 export function usesImageAlias(service: Service, place: Place, configuration: Configuration): boolean {
-  return variantsOrNone(service, place, configuration).some((variant) => variant.imageId?.startsWith(alias));
+  return variantsOrNone(service, place, configuration).some((variant) =>
+    variant.imageId?.startsWith(imageAlias),
+  );
 }
 
 /** Throws ValidationError where an image of the configuration cannot be launched now. */
@@ -119,7 +138,7 @@ export function checkImages(service: Service, place: Place, configuration: Confi
         "ValidationError",
         "You must use a valid fully-formed launch template. The request must contain the parameter ImageId",
       );
-    if (imageId.startsWith(alias)) continue;
+    if (imageId.startsWith(imageAlias)) continue;
     const image = service.fleet.image(place, imageId);
     if (image === undefined)
       throw new AwsError(

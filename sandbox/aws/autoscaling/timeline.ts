@@ -1,10 +1,11 @@
-import { activeRefresh, liveMembers, warmedAt } from "./group.ts";
+import { activeRefresh, warmedAt } from "./group.ts";
 import { healthMoments } from "./health.ts";
-import { settleMembers, settleWarmups } from "./members.ts";
+import { settleMembers, settleWarmups } from "./member-lifecycle.ts";
 import { checkHealth, reconcile } from "./reconciler.ts";
 import { stepRefresh } from "./refresh-engine.ts";
 import { isReplacing } from "./refresh.ts";
 import { regionOf } from "./service.ts";
+import { observe } from "./watch.ts";
 import type { Group } from "./group.ts";
 import type { InstanceRefresh } from "./refresh.ts";
 import type { Service } from "./service.ts";
@@ -29,12 +30,13 @@ export class Timeline {
     // The fleet may let time pass while it launches, and so call back into a group that is being settled.
     if (this.#busy.has(group)) return;
     this.#busy.add(group);
+    let settledAt = -Infinity;
     try {
-      while (this.#again.delete(group)) settleAll(this.#service, group);
+      while (this.#again.delete(group)) settledAt = settleAll(this.#service, group);
     } finally {
       this.#busy.delete(group);
     }
-    this.#arm(group);
+    this.#arm(group, settledAt);
   }
 
   settleEverything(): void {
@@ -43,19 +45,18 @@ export class Timeline {
     }
   }
 
-  #arm(group: Group): void {
+  /** On a running clock time has passed since the group was settled: what fell due meanwhile must not be lost. */
+  #arm(group: Group, settledAt: number): void {
     this.#alarms.get(group)?.();
     this.#alarms.delete(group);
-    if (group.deleting && group.members.length === 0) {
+    if (group.deleting && group.members.length + group.warm.length === 0) {
       regionOf(this.#service, group.place).groups.delete(group.name);
       return;
     }
-    const now = this.#service.clock.now();
-    const next = Math.min(...moments(this.#service, group).filter((time) => time > now));
+    const next = nextMoment(this.#service, group, settledAt);
     if (next === Infinity) return;
     this.#alarms.set(
       group,
-      // On a running clock time has passed since `now`.
       this.#service.clock.after(Math.max(0, next - this.#service.clock.now()), () => {
         this.settle(group);
       }),
@@ -65,31 +66,39 @@ export class Timeline {
 
 const parts = [settleMembers, settleWarmups, checkHealth, stepRefresh, reconcile] as const;
 
-function settleAll(service: Service, group: Group): void {
+/** Answers with the time up to which everything is done. */
+function settleAll(service: Service, group: Group): number {
   const now = service.clock.now();
   for (let round = 0; round < 10_000; round += 1) {
-    if (!parts.map((part) => part(service, group, now)).includes(true)) return;
+    if (!parts.map((part) => settlePart(service, group, now, part)).includes(true)) return now;
   }
   throw new Error(
     `Group ${group.name} replaces instances for ever at one moment: give launches, grace or drain a duration`,
   );
 }
 
-/** Every time, past ones included, at which the group may change on its own. */
-function moments(service: Service, group: Group): number[] {
+function settlePart(service: Service, group: Group, now: number, part: (typeof parts)[number]): boolean {
+  const changed = part(service, group, now);
+  observe(service, group, now);
+  return changed;
+}
+
+/** The first time after `now`, if any, at which the group may change on its own. */
+function nextMoment(service: Service, group: Group, now: number): number {
   const grace = group.settings.healthCheckGracePeriod * 1000;
-  const ofMembers = group.members.flatMap((member) => {
+  const refresh = activeRefresh(group);
+  let next = Infinity;
+  const consider = (time: number | undefined) => {
+    if (time !== undefined && time > now && time < next) next = time;
+  };
+  for (const member of [...group.members, ...group.warm]) {
     const { from, until } = healthMoments(service.health, group, member);
     const graceEnd = (member.inServiceAt ?? Infinity) + grace;
-    return [member.until ?? Infinity, warmedAt(group, member) ?? Infinity, graceEnd, from, until];
-  });
-  const refresh = activeRefresh(group);
-  const short = liveMembers(group).length < group.settings.desiredCapacity;
-  return [
-    ...ofMembers,
-    short || refresh !== undefined ? group.nextLaunchAt : Infinity,
-    ...(refresh === undefined ? [] : refreshMoments(service, refresh)),
-  ];
+    for (const time of [member.until, warmedAt(group, member), graceEnd, from, until]) consider(time);
+  }
+  consider(group.nextLaunchAt);
+  if (refresh !== undefined) for (const time of refreshMoments(service, refresh)) consider(time);
+  return next;
 }
 
 function refreshMoments(service: Service, refresh: InstanceRefresh): number[] {

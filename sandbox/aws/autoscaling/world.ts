@@ -1,27 +1,34 @@
 /**
- * The sandbox's Auto Scaling: groups, instance refreshes, scaling activities. One world holds all accounts and regions.
+ * The sandbox's Auto Scaling: groups with mixed instances policies and weights, lifecycle hooks and warm pools, instance
+ * refreshes of both strategies, scaling activities. One world holds all accounts and regions.
  *
- * Not modelled: warm pools, lifecycle hooks, the ReplaceRootVolume strategy, Spot, balancing of zones beyond taking the
- * emptiest, scaling policies, and weights (an instance counts as one whatever its WeightedCapacity says).
+ * Not modelled: Spot (an InstancesDistribution is kept and shown, and nothing else), balancing of zones beyond taking the
+ * emptiest, scaling policies, prices and capacity in the choice of an override, notifications of lifecycle hooks, health
+ * checks in the warm pool, the return of instances to it on scaling in, and how many volumes an image has.
  */
 import { createGroup, fillGroup } from "./group-creation.ts";
 import { groupOperations } from "./group-operations.ts";
 import { healthFunction } from "./health.ts";
+import { completeHook, hookOperations } from "./hook-operations.ts";
 import { enterStandby, exitStandby, memberOf, memberOperations } from "./member-operations.ts";
 import { defaultOptions } from "./options.ts";
 import { otherOperations } from "./other-operations.ts";
 import { refreshOperations } from "./refresh-operations.ts";
 import { regionOf } from "./service.ts";
 import { Timeline } from "./timeline.ts";
+import { warmPoolOperations } from "./warm-pool-operations.ts";
+import { watchGroup } from "./watch.ts";
 import type { SandboxClock } from "../../clock.ts";
 import type { Fleet, Place } from "../fleet.ts";
 import type { Operations } from "../query.ts";
 import type { Group, Process } from "./group.ts";
 import type { GroupRequest } from "./group-creation.ts";
+import type { HookResult } from "./hooks.ts";
 import type { HealthRule } from "./health.ts";
 import type { AutoScalingOptions } from "./options.ts";
 import type { InstanceRefresh } from "./refresh.ts";
 import type { AlarmState, LaunchConfiguration, RefreshEvent, Service } from "./service.ts";
+import type { HealthyWatch } from "./watch.ts";
 
 export type {
   AlarmState,
@@ -29,6 +36,7 @@ export type {
   Group,
   GroupRequest,
   HealthRule,
+  HealthyWatch,
   InstanceRefresh,
   RefreshEvent,
 };
@@ -47,6 +55,8 @@ export interface AutoScalingWorld {
   group(key: GroupKey): Group;
   /** In order of creation. */
   refreshes(key: GroupKey): readonly InstanceRefresh[];
+  /** Counts from now on how few members are in service and really healthy at any instant. */
+  watchHealthy(key: GroupKey): HealthyWatch;
   /** Decides from now on, for old and new instances of all groups, how healthy they are. */
   setHealth(rule: HealthRule): void;
   setAlarm(name: string, state: AlarmState): void;
@@ -57,6 +67,8 @@ export interface AutoScalingWorld {
   exitStandby(key: GroupKey, instanceId: string): void;
   suspend(key: GroupKey, ...processes: Process[]): void;
   resume(key: GroupKey, ...processes: Process[]): void;
+  /** Ends the wait for a hook: that of one instance, or of all that wait for it now. */
+  completeHook(key: GroupKey, hookName: string, result?: HookResult, instanceId?: string): void;
   /** Call this when something outside changed that the groups should notice at once (a new template version). */
   settle(): void;
 }
@@ -84,6 +96,8 @@ export function createAutoScalingWorld({ clock, fleet, options }: AutoScalingWor
       ...groupOperations(service, timeline),
       ...memberOperations(service, timeline),
       ...refreshOperations(service, timeline),
+      ...hookOperations(service, timeline),
+      ...warmPoolOperations(service, timeline),
       ...otherOperations(service, timeline),
     },
     events: service.events,
@@ -111,6 +125,7 @@ function stage(service: Service, timeline: Timeline): Omit<AutoScalingWorld, "op
     },
     group: (key) => groupAt(service, key),
     refreshes: (key) => groupAt(service, key).refreshes,
+    watchHealthy: (key) => watchGroup(service, groupAt(service, key)),
     setHealth: (rule) => {
       service.health = healthFunction(rule);
       timeline.settleEverything();
@@ -139,6 +154,8 @@ function stage(service: Service, timeline: Timeline): Omit<AutoScalingWorld, "op
       change(key, (group) => {
         for (const name of names) group.suspended.delete(name);
       }),
+    completeHook: (key, hookName, result = "CONTINUE", instanceId) =>
+      change(key, (group) => completeHook(group, hookName, result, instanceId, service.clock.now())),
     settle: () => timeline.settleEverything(),
   };
 }

@@ -124,11 +124,6 @@ export function instanceOperations(state: Ec2State): Operations {
     RebootInstances: (call) => change(state, call, () => undefined),
     TerminateInstances: (call) => terminateAll(state, call),
     ModifyInstanceAttribute: (call) => modify(state, call),
-    GetConsoleOutput(call) {
-      const { id } = find(state, call, "instance", call.query.required("InstanceId"));
-      const output = Buffer.from(state.settings.consoleOutput(id)).toString("base64");
-      return { instanceId: id, timestamp: state.clock.date(), output };
-    },
   };
 }
 
@@ -148,6 +143,7 @@ const fields = {
   "launch-time": (instance: Instance) => new Date(instance.createdAt).toISOString(),
   "network-interface.group-id": (instance: Instance) => instance.securityGroupIds,
   "owner-id": (instance: Instance) => instance.ownerId,
+  "private-dns-name": privateDnsName,
   "private-ip-address": (instance: Instance) => instance.privateIp,
   "reservation-id": (instance: Instance) => instance.reservationId,
   "root-device-name": (instance: Instance) => instance.rootDeviceName,
@@ -259,7 +255,7 @@ function rendered(state: Ec2State, instance: Instance, index: number): Record<st
     imageId: instance.imageId,
     instanceState: stateOf(instance),
     stateReason: instance.stateReason,
-    privateDnsName: isGone ? undefined : `ip-${instance.privateIp.replaceAll(".", "-")}.ec2.internal`,
+    privateDnsName: isGone ? undefined : privateDnsName(instance),
     dnsName: isGone ? undefined : instance.publicIp,
     keyName: instance.keyName,
     amiLaunchIndex: index,
@@ -284,6 +280,12 @@ function rendered(state: Ec2State, instance: Instance, index: number): Record<st
     sourceDestCheck: true,
     tagSet: tagSet(instance.tags),
   };
+}
+
+/** Amazon VPC user guide, DNS attributes for your VPC: us-east-1 has a domain of its own. */
+function privateDnsName({ privateIp, region }: Instance): string {
+  const domain = region === "us-east-1" ? "ec2.internal" : `${region}.compute.internal`;
+  return `ip-${privateIp.replaceAll(".", "-")}.${domain}`;
 }
 
 function attachment(volume: Volume): Record<string, unknown> {

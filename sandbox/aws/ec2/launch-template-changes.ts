@@ -91,6 +91,7 @@ function createVersion(state: Ec2State, call: Call): NamedVersion {
   const template = targetTemplate(state, call);
   const source = query.string("SourceVersion");
   const given = givenData(query);
+  assertRoom(state, template);
   const version = {
     number: template.latestVersion + 1,
     description: descriptionOf(query),
@@ -101,6 +102,16 @@ function createVersion(state: Ec2State, call: Call): NamedVersion {
   template.latestVersion = version.number;
   template.versions = [...template.versions, version];
   return { template, version };
+}
+
+/** The quota is documented (see the setting); the error's code and text are not, and nobody may depend on them. */
+function assertRoom(state: Ec2State, template: LaunchTemplate): void {
+  const most = state.settings.launchTemplateVersions;
+  if (template.versions.length < most) return;
+  throw new AwsError(
+    "LaunchTemplateVersionLimitExceeded",
+    `The launch template ${template.id} has reached its limit of ${most} versions.`,
+  );
 }
 
 /**

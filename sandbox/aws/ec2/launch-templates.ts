@@ -38,7 +38,10 @@ export function withOverrides(data: TemplateData, given: TemplateData): Template
   return { ...Object.fromEntries(kept), ...given };
 }
 
-/** EC2 user guide, Use a Systems Manager parameter instead of an AMI ID: `resolve:ssm:<name>`. */
+/**
+ * EC2 user guide, Use a Systems Manager parameter instead of an AMI ID: `resolve:ssm:<name>`, and with a version's number
+ * or label after a colon.
+ */
 export function resolveAlias(state: Ec2State, imageId: string): string {
   const name = /^resolve:ssm:(.+)$/.exec(imageId)?.[1];
   if (name === undefined) return imageId;

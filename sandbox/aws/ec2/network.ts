@@ -1,12 +1,11 @@
 /**
  * What every account finds in every region without making it: a default VPC with one default subnet in each of
- * three availability zones, and the instance types. Nothing here is stored: ids follow from region and account.
+ * three availability zones. Nothing here is stored: ids follow from region and account.
  */
 import type { Place } from "../fleet.ts";
 import { AwsError } from "../query.ts";
 import type { Call, Operations } from "../query.ts";
 import { filteredWith } from "./filters.ts";
-import { page } from "./paging.ts";
 import { digits } from "./state.ts";
 import type { Ec2State } from "./state.ts";
 
@@ -26,21 +25,6 @@ export const regions: readonly string[] = [
   "us-east-2",
   "us-west-1",
   "us-west-2",
-];
-
-/** What DescribeInstanceTypes lists when it is not asked for certain types. */
-const instanceTypes: readonly string[] = [
-  "c6i.large",
-  "c7g.large",
-  "m5.large",
-  "m7g.large",
-  "m7i.large",
-  "t2.micro",
-  "t3.micro",
-  "t3.small",
-  "t3.medium",
-  "t4g.micro",
-  "t4g.small",
 ];
 
 export interface Vpc {
@@ -79,24 +63,12 @@ function zonePrefix(region: string): string {
   return `${area}${letters.join("")}${number}`;
 }
 
-/** EC2 user guide, Instance type naming: a `g` after the generation means AWS Graviton. */
-export function architectureOf(instanceType: string): string {
-  const family = /^([a-z][\w-]*)\.[\w-]+$/.exec(instanceType)?.[1];
-  if (family === undefined) {
-    const text = `Invalid value '${instanceType}' for InstanceType.`;
-    throw new AwsError("InvalidParameterValue", text);
-  }
-  return family === "a1" || /^[a-z]+\d+g[a-z]*(?:-|$)/.test(family) ? "arm64" : "x86_64";
-}
-
 export function networkOperations(state: Ec2State): Operations {
   return {
     DescribeRegions,
     DescribeVpcs: (call) => describeVpcs(state, call),
     DescribeSubnets: (call) => describeSubnets(state, call),
     DescribeAvailabilityZones: (call) => describeZones(state, call),
-    DescribeInstanceTypes: (call) => describeTypes(state, call),
-    DescribeInstanceTypeOfferings: (call) => describeOfferings(state, call),
   };
 }
 
@@ -206,76 +178,4 @@ function describeZones(state: Ec2State, call: Call): Record<string, unknown> {
       optInStatus: "opt-in-not-required",
     }));
   return { availabilityZoneInfo: { item } };
-}
-
-interface Named {
-  readonly name: string;
-}
-
-function describeTypes(state: Ec2State, call: Call): Record<string, unknown> {
-  const asked = call.query.strings("InstanceType");
-  const types = (asked.length > 0 ? asked : instanceTypes).map((name) => ({ name }));
-  const fields = {
-    "instance-type": (type: Named) => type.name,
-    "processor-info.supported-architecture": (type: Named) => architectureOf(type.name),
-    "current-generation": () => true,
-  };
-  const { items, nextToken } = page(state, call, filteredWith(call.query, fields, types), {
-    action: "DescribeInstanceTypes",
-    bounds: [5, 100],
-    ids: "InstanceType",
-  });
-  const item = items.map(({ name }) => ({
-    instanceType: name,
-    currentGeneration: true,
-    bareMetal: false,
-    hypervisor: "nitro",
-    supportedRootDeviceTypes: { item: ["ebs"] },
-    supportedVirtualizationTypes: { item: ["hvm"] },
-    processorInfo: { supportedArchitectures: { item: [architectureOf(name)] } },
-    vCpuInfo: { defaultVCpus: 2 },
-    memoryInfo: { sizeInMiB: 4096 },
-    networkInfo: { enaSupport: "required" },
-  }));
-  return { nextToken, instanceTypeSet: { item } };
-}
-
-interface Offering {
-  readonly instanceType: string;
-  readonly location: string;
-}
-
-/** Every type is offered everywhere; a type that only a filter names is offered too. */
-function describeOfferings(state: Ec2State, call: Call): Record<string, unknown> {
-  const locationType = call.query.string("LocationType") ?? "region";
-  const subnets = defaultSubnets(state, call);
-  const locations = {
-    region: [call.region],
-    "availability-zone": subnets.map((subnet) => subnet.availabilityZone),
-    "availability-zone-id": subnets.map((subnet) => subnet.zoneId),
-  }[locationType];
-  if (locations === undefined) {
-    throw new AwsError(
-      "InvalidParameterValue",
-      `Value (${locationType}) for parameter locationType is invalid.`,
-    );
-  }
-  const named = call.query
-    .structs("Filter")
-    .filter((filter) => filter.string("Name") === "instance-type")
-    .flatMap((filter) => filter.strings("Value"))
-    .filter((value) => !/[*?]/.test(value));
-  const types = [...new Set([...instanceTypes, ...named])];
-  const offerings = locations.flatMap((location) =>
-    types.map((instanceType) => ({ instanceType, locationType, location })),
-  );
-  const fields = {
-    "instance-type": (offering: Offering) => offering.instanceType,
-    location: (offering: Offering) => offering.location,
-  };
-  const { items, nextToken } = page(state, call, filteredWith(call.query, fields, offerings), {
-    action: "DescribeInstanceTypeOfferings",
-    bounds: [5, 1000],
-  });
-  return { nextToken, instanceTypeOfferingSet: { item: items } };
 }

@@ -4,6 +4,7 @@ import type { SandboxClock } from "../../clock.ts";
 import type { Place } from "../fleet.ts";
 import type { InstanceHost } from "../instance-host.ts";
 import { AwsError } from "../query.ts";
+import { bootLines } from "./boot-lines.ts";
 import type { Image, ImageOutcome } from "./images.ts";
 import type { Instance } from "./instances.ts";
 import type { KeyPair } from "./key-pairs.ts";
@@ -81,9 +82,11 @@ export interface Ec2Settings {
   visibilityLag: Partial<Record<ResourceKind, number | readonly HiddenWindow[]>>;
   /** Actions that answer each page of a paginated call with an empty page and a token first. */
   emptyPages: string[];
-  /** What `resolve:ssm:<name>` means. */
+  /** What `resolve:ssm:<name>`, `resolve:ssm:<name>:<version>` and `resolve:ssm:<name>:<label>` mean. */
   ssmParameters: Record<string, string>;
-  /** What GetConsoleOutput says of an instance. */
+  /** Quota of versions of one launch template (EC2 user guide, Launch template quotas; it may differ by account). */
+  launchTemplateVersions: number;
+  /** What GetConsoleOutput says of an instance whose image has no text of its own. */
   consoleOutput: (instanceId: string) => string;
 }
 
@@ -101,6 +104,8 @@ export interface Ec2State {
   readonly resources: Map<string, AnyResource>;
   /** How the next images end; those that find the list empty become available. */
   readonly imageOutcomes: ImageOutcome[];
+  /** What instances of an image write to their console, by image id. */
+  readonly consoles: Map<string, string>;
   counter: number;
 }
 
@@ -130,12 +135,14 @@ export function createState(
       visibilityLag: {},
       emptyPages: [],
       ssmParameters: {},
-      consoleOutput: (instanceId) => `[    0.000000] Linux on ${instanceId}\n`,
+      launchTemplateVersions: 10_000,
+      consoleOutput: bootLines,
       ...settings,
       delays: { ...defaultDelays, ...delays },
     },
     resources: new Map(),
     imageOutcomes: [],
+    consoles: new Map(),
     counter: 0,
   };
 }

@@ -3,6 +3,7 @@ import type { SandboxClock } from "../../clock.ts";
 import type { Fleet, Place } from "../fleet.ts";
 import type { InstanceHost } from "../instance-host.ts";
 import type { Operation, Operations } from "../query.ts";
+import { consoleOutputOperations } from "./console-output.ts";
 import { imageAttributeOperations } from "./image-attributes.ts";
 import { imageCreationOperations, newImage } from "./image-creation.ts";
 import type { ImageSeed } from "./image-creation.ts";
@@ -10,6 +11,7 @@ import { imageRetirementOperations } from "./image-retirement.ts";
 import { imageOperations, seenImage } from "./images.ts";
 import type { Image, ImageOutcome, ImageState } from "./images.ts";
 import { dryRunSucceeded, instanceLaunchOperations, launchForGroup } from "./instance-launch.ts";
+import { instanceTypeOperations } from "./instance-types.ts";
 import { instanceOperations, terminate } from "./instances.ts";
 import type { Instance } from "./instances.ts";
 import { keyPairOperations } from "./key-pairs.ts";
@@ -40,7 +42,11 @@ export interface Ec2World {
   /** Version 1 with this data: flat, in the request's names (`ImageId`, `TagSpecification.1.ResourceType`). */
   addLaunchTemplate(place: Place, name: string, data: TemplateData): LaunchTemplate;
   /** Adds a version; does not make it the default. */
-  addLaunchTemplateVersion(launchTemplateId: string, data: TemplateData): LaunchTemplateVersion;
+  addLaunchTemplateVersion(
+    launchTemplateId: string,
+    data: TemplateData,
+    description?: string,
+  ): LaunchTemplateVersion;
   /** Without a place: everywhere. Deregistered images and terminated instances (for an hour) are among them. */
   images(place?: Place): Image[];
   instances(place?: Place): Instance[];
@@ -50,6 +56,10 @@ export interface Ec2World {
   securityGroups(place?: Place): SecurityGroup[];
   launchTemplates(place?: Place): LaunchTemplate[];
   launchTemplateVersions(launchTemplateId: string): readonly LaunchTemplateVersion[];
+  /** Gives a parameter its next version, and the version a label where one is named. */
+  setParameter(name: string, imageId: string, label?: string): void;
+  /** What GetConsoleOutput says from now on of all instances of an image, old and new. */
+  setConsole(imageId: string, text: string): void;
   setImageState(imageId: string, state: ImageState, reason?: Image["stateReason"]): void;
   /** The next image that is created, copied or registered ends like this. */
   failNextImage(outcome?: Partial<ImageOutcome>): void;
@@ -82,6 +92,8 @@ function operationsOf(state: Ec2State): Operations {
     ...snapshotOperations(state),
     ...volumeOperations(state),
     ...instanceOperations(state),
+    ...instanceTypeOperations(state),
+    ...consoleOutputOperations(state),
     ...keyPairOperations(state),
     ...securityGroupOperations(state),
     ...networkOperations(state),
@@ -137,6 +149,8 @@ function seeding(
   | "addBaseImage"
   | "addLaunchTemplate"
   | "addLaunchTemplateVersion"
+  | "setParameter"
+  | "setConsole"
   | "setImageState"
   | "failNextImage"
 > {
@@ -160,14 +174,16 @@ function seeding(
         versions: [version],
       });
     },
-    addLaunchTemplateVersion(launchTemplateId, data) {
+    addLaunchTemplateVersion(launchTemplateId, data, description) {
       const template = seeded(state, launchTemplateId, "launch-template");
       const number = template.latestVersion + 1;
-      const version = { number, description: undefined, createdAt: state.clock.now(), data };
+      const version = { number, description, createdAt: state.clock.now(), data };
       template.latestVersion = number;
       template.versions = [...template.versions, version];
       return version;
     },
+    setParameter: (name, imageId, label) => setParameter(state, name, imageId, label),
+    setConsole: (imageId, text) => state.consoles.set(imageId, text),
     setImageState(imageId, imageState, reason) {
       const image = seeded(state, imageId, "image");
       image.state = imageState;
@@ -182,6 +198,16 @@ function seeding(
       state.imageOutcomes.push({ state: imageState, code, message });
     },
   };
+}
+
+/** Systems Manager user guide, Working with parameter versions: each change makes a version, and old ones can be named. */
+function setParameter(state: Ec2State, name: string, imageId: string, label?: string): void {
+  const { ssmParameters } = state.settings;
+  let version = 1;
+  while (ssmParameters[`${name}:${version}`] !== undefined) version += 1;
+  ssmParameters[name] = imageId;
+  ssmParameters[`${name}:${version}`] = imageId;
+  if (label !== undefined) ssmParameters[`${name}:${label}`] = imageId;
 }
 
 function addImage(state: Ec2State, place: Place, seed: ImageSeed): Image {
