@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Application } from "../../src/domain/application.ts";
 import { InvalidInputError } from "../../src/domain/errors.ts";
+import { refreshPreferences } from "../../src/rollout/strategy.ts";
 
 const FILE = ".github/kiln.yml";
 const load = (text: string): Application => loadConfig(text, FILE, "shop");
@@ -19,6 +20,7 @@ function problemsOf(text: string): string[] {
   return [];
 }
 
+const PATH = '"environments.dev.rollout';
 const TARGET = "[{ region: eu-west-1, auto-scaling-group: web-dev }]";
 /** A file that is right but for what is added to the image, the environment, or its rollout. */
 const withImage = (line: string): string =>
@@ -48,6 +50,7 @@ environments:
     branches: [main, "release/**"]
     targets:
       - { region: us-gov-west-1, auto-scaling-group: web production }
+      - { region: us-gov-east-1, auto-scaling-group: web production }
     rollout:
       strategy: canary
       canary: 10%
@@ -61,6 +64,9 @@ environments:
       auto-rollback: false
       scale-in-protected: wait
       standby: terminate
+      smoke-test: { command: [./smoke.sh, "a b"], timeout: 90s }
+      max-launch-failures: 5
+      order: sequential
 `;
     expect(load(text)).toStrictEqual<Application>({
       name: "web",
@@ -86,7 +92,10 @@ environments:
           branches: ["main", "release/**"],
           instanceType: undefined,
           requires: undefined,
-          targets: [{ region: "us-gov-west-1", autoScalingGroup: "web production" }],
+          targets: [
+            { region: "us-gov-west-1", autoScalingGroup: "web production" },
+            { region: "us-gov-east-1", autoScalingGroup: "web production" },
+          ],
           rollout: {
             strategy: "canary",
             canary: { percentage: 10 },
@@ -100,6 +109,9 @@ environments:
             autoRollback: false,
             scaleInProtected: "wait",
             standby: "terminate",
+            smokeTest: { command: ["./smoke.sh", "a b"], timeout: 90 },
+            maxLaunchFailures: 5,
+            order: "sequential",
           },
         },
       ],
@@ -144,7 +156,11 @@ environments:
   });
 
   test("environments keep the file's order, names that look like numbers too", () => {
-    const text = `image: { template: web.pkr.hcl }\nenvironments:\n  z: { targets: ${TARGET} }\n  "2": { targets: ${TARGET} }\n  a: { targets: ${TARGET} }\n  1: { targets: ${TARGET} }\n`;
+    const names = ["z", '"2"', "a", "1"];
+    const environments = names.map(
+      (name, index) => `  ${name}: { targets: ${TARGET.replace("web", `web${index}`)} }`,
+    );
+    const text = `image: { template: web.pkr.hcl }\nenvironments:\n${environments.join("\n")}\n`;
     expect(load(text).environments.map(({ name }) => name)).toStrictEqual(["z", "2", "a", "1"]);
   });
 });
@@ -183,7 +199,7 @@ describe("variables reach Packer as they are written", () => {
 });
 
 const KNOWN_ROLLOUT =
-  "strategy, canary, min-healthy, max-healthy, instance-warmup, checkpoints, checkpoint-delay, bake-time, alarms, skip-matching, auto-rollback, scale-in-protected, standby";
+  "strategy, canary, min-healthy, max-healthy, instance-warmup, checkpoints, checkpoint-delay, bake-time, alarms, skip-matching, auto-rollback, scale-in-protected, standby, smoke-test, max-launch-failures, order";
 
 describe("every problem is told with its place", () => {
   test.each<[what: string, text: string, problems: string[]]>([
@@ -237,9 +253,9 @@ describe("every problem is told with its place", () => {
       ['5:5 "kms-key" is not available in this version of Kiln'],
     ],
     [
-      "a rollout key of a later version",
-      withRollout("smoke-test: ./smoke.sh"),
-      ['6:7 "smoke-test" is not available in this version of Kiln'],
+      "another key of a later version",
+      withEnvironment("role-to-assume: x"),
+      ['5:5 "role-to-assume" is not available in this version of Kiln'],
     ],
     ["no image", `environments:\n  dev: { targets: ${TARGET} }\n`, ['1:1 "image" is missing']],
     ["no environments", "image: { template: web.pkr.hcl }\n", ['1:1 "environments" is missing']],
@@ -257,13 +273,6 @@ describe("every problem is told with its place", () => {
       "environments, but none",
       "image: { template: web.pkr.hcl }\nenvironments: {}\n",
       ['2:15 "environments" must describe at least one environment'],
-    ],
-    [
-      "two targets",
-      withEnvironment("branches: []").replace("[{", "[{ region: us-east-1, auto-scaling-group: w }, {"),
-      [
-        '4:14 "environments.dev.targets" must be one target: this version releases to one Auto Scaling group an environment',
-      ],
     ],
     [
       "a list where text belongs",
@@ -344,7 +353,9 @@ describe("every problem is told with its place", () => {
     [
       "an unknown strategy",
       withRollout("strategy: blue-green"),
-      ['6:17 "environments.dev.rollout.strategy" must be one of "rolling"|"canary"|"all-at-once"|"recycle"'],
+      [
+        '6:17 "environments.dev.rollout.strategy" must be one of "rolling"|"canary"|"all-at-once"|"recycle"|"replace-root-volume"',
+      ],
     ],
     [
       "a path out of the repository",
@@ -434,8 +445,6 @@ record-prefix: a/b
 });
 
 describe("checkpoints", () => {
-  const path = '"environments.dev.rollout';
-
   test.each<[lines: string[], problems: string[]]>([
     [["checkpoints: [20, 50, 100]"], []],
     [["checkpoints: [100]", "checkpoint-delay: 0s"], []],
@@ -443,21 +452,300 @@ describe("checkpoints", () => {
     [
       ["checkpoints: []"],
       [
-        `6:20 ${path}.checkpoints" must not be empty`,
-        `6:20 ${path}.checkpoints" must end with 100: else AWS calls the refresh successful with the rest of the group on the old image`,
+        `6:20 ${PATH}.checkpoints" must not be empty`,
+        `6:20 ${PATH}.checkpoints" must end with 100: else AWS calls the refresh successful with the rest of the group on the old image`,
       ],
     ],
-    [["checkpoints: [50, 20, 100]"], [`6:20 ${path}.checkpoints" must be ascending, without repetition`]],
-    [["checkpoints: [50, 50, 100]"], [`6:20 ${path}.checkpoints" must be ascending, without repetition`]],
+    [["checkpoints: [50, 20, 100]"], [`6:20 ${PATH}.checkpoints" must be ascending, without repetition`]],
+    [["checkpoints: [50, 50, 100]"], [`6:20 ${PATH}.checkpoints" must be ascending, without repetition`]],
     [
       ["checkpoints: [20, 50]"],
       [
-        `6:20 ${path}.checkpoints" must end with 100: else AWS calls the refresh successful with the rest of the group on the old image`,
+        `6:20 ${PATH}.checkpoints" must end with 100: else AWS calls the refresh successful with the rest of the group on the old image`,
       ],
     ],
-    [["checkpoints: [0, 100]"], [`6:21 ${path}.checkpoints.0" must be 1 to 100 percent`]],
-    [["checkpoint-delay: 5m"], [`6:25 ${path}.checkpoint-delay" needs checkpoints, or the canary strategy`]],
+    [["checkpoints: [0, 100]"], [`6:21 ${PATH}.checkpoints.0" must be 1 to 100 percent`]],
+    [["checkpoint-delay: 5m"], [`6:25 ${PATH}.checkpoint-delay" needs checkpoints, or the canary strategy`]],
   ])("%j", (lines, problems) => {
     expect(problemsOf(withRollout(...lines))).toStrictEqual(problems);
+  });
+});
+
+describe("contradictions of a rollout", () => {
+  const noRoom = (key: string, other: string, origin = ""): string =>
+    `${PATH}.${key}" of 100 with ${other} of 100${origin} lets no instance go and none be added, and AWS would exceed the maximum: write min-healthy: 100 with max-healthy: 110, or a lower min-healthy`;
+  const tooShort = (needed: number, timeout: string): string =>
+    `${PATH}.checkpoint-delay" must be at least ${needed}s, the smoke test's timeout (${timeout}) and a minute to notice the checkpoint: AWS goes on by itself after the delay`;
+  const inPlace = "strategy: replace-root-volume";
+
+  test.each<[lines: string[], problems: string[]]>([
+    // How many may be missing, and how many more there may be.
+    [["min-healthy: 100", "max-healthy: 200"], []],
+    [["min-healthy: 100", "max-healthy: 101"], []],
+    [["min-healthy: 99", "max-healthy: 100"], []],
+    [["min-healthy: 100"], []],
+    [["min-healthy: 0", "max-healthy: 100"], []],
+    [["strategy: recycle", "max-healthy: 100"], []],
+    [["strategy: recycle", "min-healthy: 100", "max-healthy: 110"], []],
+    [["min-healthy: 100", "max-healthy: 100"], [`7:20 ${noRoom("max-healthy", "min-healthy")}`]],
+    [["max-healthy: 100"], [`6:20 ${noRoom("max-healthy", "min-healthy", " (the default of rolling)")}`]],
+    [
+      ["strategy: all-at-once", "max-healthy: 100"],
+      [`7:20 ${noRoom("max-healthy", "min-healthy", " (the default of all-at-once)")}`],
+    ],
+    [
+      ["strategy: recycle", "min-healthy: 100"],
+      [`7:20 ${noRoom("min-healthy", "max-healthy", " (the default of recycle)")}`],
+    ],
+    [
+      ["max-healthy: 101", "min-healthy: 0"],
+      [`6:20 ${PATH}.max-healthy" must be at most 100 percent above min-healthy (0), AWS's limit`],
+    ],
+    // The canary.
+    [["strategy: canary", "checkpoints: [10, 50, 100]"], []],
+    [["strategy: all-at-once", "canary: 10%"], [`7:15 ${PATH}.canary" needs strategy: canary`]],
+    [
+      ["strategy: canary", "canary: 10%", "checkpoints: [10, 100]"],
+      [`7:15 ${PATH}.canary" cannot be combined with checkpoints: both say how many go first`],
+    ],
+    // The test has to end before AWS goes on.
+    [["strategy: canary", "smoke-test: ./smoke.sh"], []],
+    [["strategy: canary", "smoke-test: ./smoke.sh", "checkpoint-delay: 6m"], []],
+    [["checkpoints: [50, 100]", "smoke-test: ./smoke.sh", "checkpoint-delay: 6m"], []],
+    [
+      ["strategy: canary", "smoke-test: ./smoke.sh", "checkpoint-delay: 359s"],
+      [`8:25 ${tooShort(360, "5m")}`],
+    ],
+    [
+      ["checkpoints: [50, 100]", "checkpoint-delay: 5m", "smoke-test: { command: ./smoke.sh }"],
+      [`7:25 ${tooShort(360, "5m")}`],
+    ],
+    [["strategy: canary", "smoke-test: { command: a, timeout: 47h }", "checkpoint-delay: 48h"], []],
+    [["strategy: canary", "smoke-test: { command: a, timeout: 30s }", "checkpoint-delay: 90s"], []],
+    [
+      ["strategy: canary", "smoke-test: { command: a, timeout: 30s }", "checkpoint-delay: 0s"],
+      [`8:25 ${tooShort(90, "30s")}`],
+    ],
+    [
+      ["smoke-test: ./smoke.sh", "checkpoint-delay: 1m"],
+      [`7:25 ${PATH}.checkpoint-delay" needs checkpoints, or the canary strategy`],
+    ],
+    // A root volume that is replaced: the instances stay.
+    [[inPlace], []],
+    [[inPlace, "min-healthy: 0", "max-healthy: 100"], []],
+    [[inPlace, "checkpoints: [50, 100]", "instance-warmup: 60s", "bake-time: 5m", "alarms: [a]"], []],
+    [
+      [inPlace, "min-healthy: 100"],
+      [
+        `7:20 ${PATH}.min-healthy" must be less than 100 with replace-root-volume: an instance is out of service while its volume is replaced`,
+      ],
+    ],
+    [
+      [inPlace, "max-healthy: 110"],
+      [`7:20 ${PATH}.max-healthy" must be 100 with replace-root-volume, which adds no instances`],
+    ],
+    [[inPlace, "canary: 1"], [`7:15 ${PATH}.canary" needs strategy: canary`]],
+    // What sounds like a contradiction, and is none.
+    [["alarms: [a]", "auto-rollback: false"], []],
+    [["smoke-test: ./smoke.sh", "auto-rollback: false"], []],
+    [["order: sequential"], []],
+    // Alarms.
+    [["alarms: [a, b, a]"], [`6:22 ${PATH}.alarms.2" repeats a`]],
+    [["alarms: []"], [`6:15 ${PATH}.alarms" must name at least one alarm`]],
+    [
+      [`alarms: [${"abcdefghijk".split("").join(", ")}]`],
+      [`6:15 ${PATH}.alarms" must be at most 10 alarms, AWS's limit`],
+    ],
+    [[`alarms: [${"x".repeat(256)}]`], [`6:16 ${PATH}.alarms.0" must be at most 255 characters`]],
+  ])("%j", (lines, problems) => {
+    expect(problemsOf(withRollout(...lines))).toStrictEqual(problems);
+  });
+
+  test("the shortest delay that is taken is the one that a rollout has without one", () => {
+    const lines = ["strategy: canary", "smoke-test: { command: a, timeout: 7m }"];
+    const [environment] = load(withRollout(...lines)).environments;
+    const { CheckpointDelay: delay = NaN } = refreshPreferences(
+      environment?.rollout ?? { strategy: "rolling" },
+      10,
+    );
+    expect(problemsOf(withRollout(...lines, `checkpoint-delay: ${delay}s`))).toStrictEqual([]);
+    expect(problemsOf(withRollout(...lines, `checkpoint-delay: ${delay - 1}s`))).toHaveLength(1);
+  });
+
+  test("an instance type of one's own, where the instances stay", () => {
+    expect(
+      problemsOf(withEnvironment("instance-type: t3.small\n    rollout: { strategy: replace-root-volume }")),
+    ).toStrictEqual([
+      '5:20 "environments.dev.instance-type" cannot be combined with replace-root-volume, which keeps the instances that there are',
+    ]);
+  });
+});
+
+describe("a smoke test", () => {
+  test.each<[written: string, command: string[], timeout: number]>([
+    ["./smoke.sh", ["./smoke.sh"], 300],
+    ["  ./smoke.sh  ", ["./smoke.sh"], 300],
+    ["./smoke.sh --fast 'two words' \"it's\" ''", ["./smoke.sh", "--fast", "two words", "it's", ""], 300],
+    ['curl --url="http://localhost/?a=1&b=2"', ["curl", "--url=http://localhost/?a=1&b=2"], 300],
+    ["curl http://localhost/?a=1&b=2;c", ["curl", "http://localhost/?a=1&b=2;c"], 300],
+    [
+      "bash -c 'curl -f http://$KILN_INSTANCE_ADDRESSES/ || exit 1'",
+      ["bash", "-c", "curl -f http://$KILN_INSTANCE_ADDRESSES/ || exit 1"],
+      300,
+    ],
+    [
+      "/bin/bash -c \"test $KILN_TARGET = 'a b' && true\"",
+      ["/bin/bash", "-c", "test $KILN_TARGET = 'a b' && true"],
+      300,
+    ],
+    ["awk '$1 {exit}' \"for $5\"", ["awk", "$1 {exit}", "for $5"], 300],
+    // No escapes: a backslash is a character.
+    ["grep a\\.b", ["grep", "a\\.b"], 300],
+    [">-\n        ./smoke.sh\n        --fast", ["./smoke.sh", "--fast"], 300],
+    ["|\n        ./smoke.sh --fast", ["./smoke.sh", "--fast"], 300],
+    ["{ command: ./smoke.sh --fast }", ["./smoke.sh", "--fast"], 300],
+    ["{ command: ./smoke.sh, timeout: 1s }", ["./smoke.sh"], 1],
+    ["{ command: ./smoke.sh, timeout: 47h }", ["./smoke.sh"], 169_200],
+    ["{ command: [./smoke.sh] }", ["./smoke.sh"], 300],
+    [
+      '{ command: [bash, -c, "test \\"$KILN_TARGET\\" && true"], timeout: 1.5m }',
+      ["bash", "-c", 'test "$KILN_TARGET" && true'],
+      90,
+    ],
+    ['{ command: [./smoke.sh, "", \'"\', "a  b"] }', ["./smoke.sh", "", '"', "a  b"], 300],
+  ])("written as %s", (written, command, timeout) => {
+    const [environment] = load(withRollout(`smoke-test: ${written}`)).environments;
+    expect(environment?.rollout).toStrictEqual({ strategy: "rolling", smokeTest: { command, timeout } });
+  });
+
+  const form = "must be a command line, or a map with command and timeout";
+  const command = "must be a command line, or a list of the program and its arguments";
+  const forShell = (what: string): string =>
+    `has ${what}, which only a shell understands, and none is run: name a script, or write command: [bash, -c, "…"]`;
+
+  test.each<[written: string, problem: string]>([
+    ['""', `6:19 ${PATH}.smoke-test" must begin with a program`],
+    ['"  "', `6:19 ${PATH}.smoke-test" must begin with a program`],
+    ["\"'' x\"", `6:19 ${PATH}.smoke-test" must begin with a program`],
+    ["./smoke.sh 'a", `6:19 ${PATH}.smoke-test" has a quote (') that is not closed`],
+    ["./smoke.sh \"it's", `6:19 ${PATH}.smoke-test" has a quote (") that is not closed`],
+    ["./smoke.sh it's", `6:19 ${PATH}.smoke-test" has a quote (') that is not closed`],
+    ["a && b", `6:19 ${PATH}.smoke-test" ${forShell("&&")}`],
+    ["a || b", `6:19 ${PATH}.smoke-test" ${forShell("||")}`],
+    ["a | b", `6:19 ${PATH}.smoke-test" ${forShell("|")}`],
+    ["a; b", `6:19 ${PATH}.smoke-test" ${forShell(";")}`],
+    ["a >/dev/null", `6:19 ${PATH}.smoke-test" ${forShell(">/dev/null")}`],
+    ["a 2>&1", `6:19 ${PATH}.smoke-test" ${forShell("2>&1")}`],
+    [
+      "curl http://$KILN_INSTANCE_ADDRESSES/",
+      `6:19 ${PATH}.smoke-test" ${forShell("$KILN_INSTANCE_ADDRESSES/")}`,
+    ],
+    ['./smoke.sh "at $KILN_TARGET!"', `6:19 ${PATH}.smoke-test" ${forShell("$KILN_TARGET")}`],
+    ['./smoke.sh "${KILN_TARGET}"', `6:19 ${PATH}.smoke-test" ${forShell("${")}`],
+    ["a $(hostname)", `6:19 ${PATH}.smoke-test" ${forShell("$(hostname)")}`],
+    ["a `hostname`", `6:19 ${PATH}.smoke-test" ${forShell("`hostname`")}`],
+    ["HOST=x ./smoke.sh", `6:19 ${PATH}.smoke-test" ${forShell("HOST=x")}`],
+    ["|\n        ./one.sh\n        ./two.sh", `6:19 ${PATH}.smoke-test" ${forShell("several lines")}`],
+    ["{ command: a && b }", `6:30 ${PATH}.smoke-test.command" ${forShell("&&")}`],
+    ["5", `6:19 ${PATH}.smoke-test" ${form}`],
+    ["[./smoke.sh]", `6:19 ${PATH}.smoke-test" ${form}`],
+    ["{ timeout: 5m }", `6:19 ${PATH}.smoke-test.command" is missing`],
+    ["{ command: 5 }", `6:30 ${PATH}.smoke-test.command" ${command}`],
+    ["{ command: [] }", `6:30 ${PATH}.smoke-test.command" must begin with a program`],
+    ['{ command: ["", a] }', `6:30 ${PATH}.smoke-test.command" must begin with a program`],
+    ["{ command: [a, 1] }", `6:34 ${PATH}.smoke-test.command.1" must be string, not number`],
+    ["{ command: a, timeout: 999ms }", `6:42 ${PATH}.smoke-test.timeout" must be 1s to 47h`],
+    ["{ command: a, timeout: 48h }", `6:42 ${PATH}.smoke-test.timeout" must be 1s to 47h`],
+    ["{ command: a, timeout: 5 }", `6:42 ${PATH}.smoke-test.timeout" must be string, not number`],
+    [
+      "{ command: a, timeout: soon }",
+      `6:42 ${PATH}.smoke-test.timeout" must be a duration such as 90s, 10m, 12h or 30d`,
+    ],
+    [
+      "{ command: a, time-out: 5m }",
+      '6:33 unknown key "time-out"; did you mean "timeout"? Known here: command, timeout',
+    ],
+  ])("%s", (written, problem) => {
+    expect(problemsOf(withRollout(`smoke-test: ${written}`))).toStrictEqual([problem]);
+  });
+});
+
+describe("the numbers of failures and the order", () => {
+  test.each<[line: string, problems: string[]]>([
+    ["max-launch-failures: 1", []],
+    ["max-launch-failures: 100", []],
+    ["max-launch-failures: 0", [`6:28 ${PATH}.max-launch-failures" must be 1 to 100`]],
+    ["max-launch-failures: 101", [`6:28 ${PATH}.max-launch-failures" must be 1 to 100`]],
+    ["max-launch-failures: 1.5", [`6:28 ${PATH}.max-launch-failures" must be a whole number`]],
+    ['max-launch-failures: "3"', [`6:28 ${PATH}.max-launch-failures" must be number, not string`]],
+    ["order: parallel", []],
+    ["order: serial", [`6:14 ${PATH}.order" must be one of "parallel"|"sequential"`]],
+  ])("%s", (line, problems) => {
+    expect(problemsOf(withRollout(line))).toStrictEqual(problems);
+  });
+});
+
+describe("targets", () => {
+  const inRegion = (group: string, region = "eu-west-1"): string =>
+    `{ region: ${region}, auto-scaling-group: ${group} }`;
+  const file = (environments: Readonly<Record<string, readonly string[]>>): string =>
+    `image: { template: web.pkr.hcl }\nenvironments:\n${Object.entries(environments)
+      .map(
+        ([name, targets]) =>
+          `  ${name}:\n    targets:\n${targets.map((line) => `      - ${line}\n`).join("")}`,
+      )
+      .join("")}`;
+
+  test("several, in the file's order", () => {
+    const [environment] = load(
+      file({ dev: [inRegion("b"), inRegion("a"), inRegion("b", "us-east-1")] }),
+    ).environments;
+    expect(environment?.targets).toStrictEqual([
+      { region: "eu-west-1", autoScalingGroup: "b" },
+      { region: "eu-west-1", autoScalingGroup: "a" },
+      { region: "us-east-1", autoScalingGroup: "b" },
+    ]);
+  });
+
+  const many = (count: number): string[] =>
+    Array.from({ length: count }, (_, index) => inRegion(`web-${index}`));
+
+  test.each<[what: string, environments: Record<string, string[]>, problems: string[]]>([
+    ["twenty", { dev: many(20) }, []],
+    ["twenty-one", { dev: many(21) }, ['5:7 "environments.dev.targets" must be at most 20 targets']],
+    [
+      "the same group twice",
+      { dev: [inRegion("a"), inRegion("b"), inRegion("a")] },
+      ['7:9 "environments.dev.targets.2" repeats eu-west-1/a: each group may stand here once'],
+    ],
+    ["the same name in two regions", { dev: [inRegion("a"), inRegion("a", "us-east-1")] }, []],
+    [
+      "one group in two environments",
+      { dev: [inRegion("a")], qa: [inRegion("b"), inRegion("a")] },
+      [
+        '9:9 "environments.qa.targets.1" cannot be eu-west-1/a, which environment dev has: each of dev and qa would replace the other\'s releases',
+      ],
+    ],
+    [
+      "one group in three environments",
+      { dev: [inRegion("a")], qa: [inRegion("a")], live: [inRegion("a")] },
+      [
+        '8:9 "environments.qa.targets.0" cannot be eu-west-1/a, which environment dev has: each of dev and qa would replace the other\'s releases',
+        '11:9 "environments.live.targets.0" cannot be eu-west-1/a, which environment dev has: each of dev and live would replace the other\'s releases',
+      ],
+    ],
+    [
+      "a region that is none, of the second",
+      { dev: [inRegion("a"), inRegion("a", "ireland")] },
+      ['6:19 "environments.dev.targets.1.region" must be an AWS region such as eu-west-1'],
+    ],
+  ])("%s", (_, environments, problems) => {
+    expect(problemsOf(file(environments))).toStrictEqual(problems);
+  });
+
+  test("none at all", () => {
+    expect(problemsOf(withEnvironment("branches: []").replace(TARGET, "[]"))).toStrictEqual([
+      '4:14 "environments.dev.targets" must name at least one target',
+    ]);
   });
 });

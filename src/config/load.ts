@@ -7,11 +7,12 @@ import {
   DEFAULT_STRATEGY,
   type Environment,
   type RolloutSettings,
+  type SmokeTest,
 } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 import { DEFAULT_RECORD_PREFIX } from "../domain/release-tag.ts";
-import { type Config, configSchema, LATER_KEYS } from "./schema.ts";
+import { type Config, configSchema, DEFAULT_SMOKE_TEST_TIMEOUT, LATER_KEYS, splitCommand } from "./schema.ts";
 
 /**
  * The application that a config file describes.
@@ -63,14 +64,14 @@ function problemsOf(
         : `unknown key "${key}"${known.length > 0 ? `; did you mean "${closest(key, known)}"? Known here: ${known.join(", ")}` : ""}`,
     }));
   }
+  const chosen = chosenForm(issue);
+  if (chosen.length > 0) return chosen.flatMap((inner) => problemsOf(inner, document, file, lines));
   const name = issue.path.map(String).join(".");
   const key = issue.code === "invalid_key";
-  const message = key
-    ? issue.issues.map((inner) => inner.message).join("; ")
-    : issue.code === "invalid_union"
-      ? (issue.errors.flat().at(-1)?.message ?? issue.message)
-      : issue.message;
-  const missing = issue.code === "invalid_type" && document.getIn(issue.path) === undefined;
+  const message = key ? issue.issues.map((inner) => inner.message).join("; ") : ownMessage(issue);
+  const missing =
+    (issue.code === "invalid_type" || issue.code === "invalid_union") &&
+    document.getIn(issue.path) === undefined;
   return [
     {
       where: at(missing ? issue.path.slice(0, -1) : issue.path, key),
@@ -79,6 +80,22 @@ function problemsOf(
         : `${name === "" ? "the file" : `"${name}"`} ${sentence(message)}`,
     },
   ];
+}
+
+/** Of a key that can be written in several forms: what is wrong with the one that was chosen, told by the type. */
+function chosenForm(issue: z.core.$ZodIssue): readonly z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [];
+  const form = issue.errors.find(
+    (errors) => !errors.some((error) => error.code === "invalid_type" && error.path.length === 0),
+  );
+  return (form ?? []).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+}
+
+/** Zod says "Invalid input" of a key with several forms unless its schema has a text. */
+function ownMessage(issue: z.core.$ZodIssue): string {
+  return issue.code === "invalid_union" && issue.message === "Invalid input"
+    ? (issue.errors.flat().at(-1)?.message ?? issue.message)
+    : issue.message;
 }
 
 /** Zod's own messages start with "Invalid input: expected …"; ours complete "key …". */
@@ -110,6 +127,7 @@ function knownKeys(schema: z.core.$ZodType, path: readonly PropertyKey[]): strin
   const { def } = schema._zod as { def: SchemaShape };
   const inner = def.innerType ?? def.in;
   if (inner !== undefined) return knownKeys(inner, path);
+  if (def.options !== undefined) return def.options.flatMap((option) => knownKeys(option, path));
   const [first, ...rest] = path;
   if (def.type === "object") {
     const shape = def.shape ?? {};
@@ -128,6 +146,7 @@ interface SchemaShape {
   readonly element?: z.core.$ZodType;
   readonly innerType?: z.core.$ZodType;
   readonly in?: z.core.$ZodType;
+  readonly options?: readonly z.core.$ZodType[];
 }
 
 function toApplication(config: Config, document: Document, defaultName: string): Application {
@@ -194,8 +213,18 @@ function toCanary(canary: number | string): NonNullable<RolloutSettings["canary"
   return typeof canary === "number" ? { instances: canary } : { percentage: Number.parseInt(canary, 10) };
 }
 
+function toSmokeTest(
+  written: NonNullable<NonNullable<Config["environments"][string]["rollout"]>["smoke-test"]>,
+): SmokeTest {
+  const { command, timeout = DEFAULT_SMOKE_TEST_TIMEOUT } =
+    typeof written === "string" ? { command: written } : written;
+  // The schema has seen to it that there is a program.
+  const [program = "", ...args] = splitCommand(command);
+  return { command: [program, ...args], timeout: seconds(timeout) ?? 0 };
+}
+
 function toRollout(settings: NonNullable<Config["environments"][string]["rollout"]>): RolloutSettings {
-  const { canary } = settings;
+  const { canary, "smoke-test": smokeTest } = settings;
   return withoutUndefined({
     strategy: settings.strategy ?? DEFAULT_STRATEGY,
     canary: canary === undefined ? undefined : toCanary(canary),
@@ -210,6 +239,9 @@ function toRollout(settings: NonNullable<Config["environments"][string]["rollout
     autoRollback: settings["auto-rollback"],
     scaleInProtected: settings["scale-in-protected"],
     standby: settings.standby,
+    smokeTest: smokeTest === undefined ? undefined : toSmokeTest(smokeTest),
+    maxLaunchFailures: settings["max-launch-failures"],
+    order: settings.order,
   });
 }
 
