@@ -73,6 +73,8 @@ describe("an error that AWS answers", () => {
   test.each([
     ["EC2", "RunInstances", "ec2:RunInstances"],
     ["STS", "GetCallerIdentity", "sts:GetCallerIdentity"],
+    ["ElasticLoadBalancingV2", "DescribeTargetHealth", "elasticloadbalancing:DescribeTargetHealth"],
+    ["CloudWatch", "DescribeAlarms", "cloudwatch:DescribeAlarms"],
   ])("%s %s is %s for IAM", (service, action, permission) => {
     expect(translated(sdkError("AccessDenied"), { service, action, region: "eu-west-1" }).message).toBe(
       `The role may not do ${permission} in eu-west-1`,

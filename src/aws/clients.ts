@@ -1,7 +1,10 @@
 import type { AutoScalingClient } from "@aws-sdk/client-auto-scaling";
+import type { CloudWatchClient } from "@aws-sdk/client-cloudwatch";
 import type { EC2Client } from "@aws-sdk/client-ec2";
+import type { ElasticLoadBalancingV2Client } from "@aws-sdk/client-elastic-load-balancing-v2";
 import type { STSClient } from "@aws-sdk/client-sts";
-import { translate } from "./errors.ts";
+import { withMiddleware } from "./middleware.ts";
+import { type AwsCredentials, createRenewal, type ProvidedCredentials, type Renewal } from "./renewal.ts";
 
 /** Clients made once a region. Each SDK is loaded when it is first asked for: EC2's alone is half of the bundle. */
 export interface AwsClients {
@@ -12,46 +15,30 @@ export interface AwsClients {
    * try may meet the refresh that the first one started (API reference, StartInstanceRefresh).
    */
   autoScalingOnce(region: string): Promise<AutoScalingClient>;
+  elasticLoadBalancing(region: string): Promise<ElasticLoadBalancingV2Client>;
+  cloudWatch(region: string): Promise<CloudWatchClient>;
   sts(region: string): Promise<STSClient>;
 }
 
 export interface AwsClientOptions {
   /** Told to AWS with every request, so that CloudTrail names the run: `kiln/0.1.0`, `run/123`. */
   readonly userAgent: readonly (readonly [name: string, value: string])[];
+  /**
+   * The access key of the job's environment, where that is what the SDK would take. With `idToken`, it is renewed when
+   * it has expired; without, and for other sources of credentials, the SDK finds and renews them by itself.
+   */
+  readonly env?: AwsCredentials | undefined;
+  /** Asks for an OIDC token for an audience; undefined where the job may not. */
+  readonly idToken?: ((audience: string) => Promise<string>) | undefined;
+  /** AWS_ROLE_ARN: the role that `env` is for. Without it, the one that an answer to GetCallerIdentity showed. */
+  readonly roleArn?: string | undefined;
+  /** How CloudTrail names the renewed session. */
+  readonly sessionName?: string | undefined;
+  readonly onRenewed?: ((message: string) => void) | undefined;
 }
 
 /** Tries of one request, the first included; the SDK waits between them with jitter, by class of error. */
 const MAX_ATTEMPTS = 5;
-
-export function createAwsClients(options: AwsClientOptions): AwsClients {
-  const cache = new Map<string, Promise<unknown>>();
-  const once = <T>(key: string, make: () => Promise<T>): Promise<T> => {
-    const made = (cache.get(key) as Promise<T> | undefined) ?? make();
-    cache.set(key, made);
-    return made;
-  };
-  const settings = (region: string, maxAttempts = MAX_ATTEMPTS): ClientSettings => ({
-    region,
-    maxAttempts,
-    // A connection that says nothing any more is an error that is tried again, not a wait without end.
-    requestHandler: { connectionTimeout: 10_000, requestTimeout: 60_000, throwOnRequestTimeout: true },
-    customUserAgent: options.userAgent.map(([name, value]): [string, string] => [name, value]),
-  });
-  return {
-    ec2: (region) =>
-      once(`ec2 ${region}`, async () => {
-        const { EC2Client } = await import("@aws-sdk/client-ec2");
-        return withTranslatedErrors(new EC2Client(settings(region)));
-      }),
-    autoScaling: (region) => once(`autoscaling ${region}`, () => autoScaling(settings(region))),
-    autoScalingOnce: (region) => once(`autoscaling-once ${region}`, () => autoScaling(settings(region, 1))),
-    sts: (region) =>
-      once(`sts ${region}`, async () => {
-        const { STSClient } = await import("@aws-sdk/client-sts");
-        return withTranslatedErrors(new STSClient(settings(region)));
-      }),
-  };
-}
 
 interface ClientSettings {
   readonly region: string;
@@ -62,65 +49,74 @@ interface ClientSettings {
     readonly requestTimeout: number;
     readonly throwOnRequestTimeout: boolean;
   };
+  readonly credentials?: () => Promise<ProvidedCredentials>;
 }
 
-async function autoScaling(settings: ClientSettings): Promise<AutoScalingClient> {
-  const { AutoScalingClient } = await import("@aws-sdk/client-auto-scaling");
-  return withTranslatedErrors(new AutoScalingClient(settings));
-}
+type ClientModules = Omit<AwsClients, "autoScalingOnce">;
 
-/** The part of an SDK client that middleware is added to, whatever its commands. */
-interface MiddlewareClient {
-  readonly config: { region: () => Promise<string> };
-  readonly middlewareStack: {
-    add(
-      middleware: (
-        next: (args: never) => Promise<{ response: unknown; output: unknown }>,
-        context: { readonly commandName?: string; readonly clientName?: string },
-      ) => (args: never) => Promise<{ response: unknown; output: unknown }>,
-      options: {
-        readonly step: "initialize" | "finalizeRequest";
-        readonly priority: "high" | "low";
-        readonly name: string;
-      },
-    ): void;
+/** How each client is made; the SDK's module is loaded here. */
+const MAKERS: {
+  readonly [K in keyof ClientModules]: (
+    settings: ClientSettings,
+  ) => Promise<Awaited<ReturnType<ClientModules[K]>>>;
+} = {
+  ec2: async (settings) => new (await import("@aws-sdk/client-ec2")).EC2Client(settings),
+  autoScaling: async (settings) =>
+    new (await import("@aws-sdk/client-auto-scaling")).AutoScalingClient(settings),
+  elasticLoadBalancing: async (settings) =>
+    new (await import("@aws-sdk/client-elastic-load-balancing-v2")).ElasticLoadBalancingV2Client(settings),
+  cloudWatch: async (settings) => new (await import("@aws-sdk/client-cloudwatch")).CloudWatchClient(settings),
+  sts: async (settings) => new (await import("@aws-sdk/client-sts")).STSClient(settings),
+};
+
+/** The clients of one run. None is made, and nothing asked of AWS, before somebody asks for it. */
+export function createAwsClients(options: AwsClientOptions): AwsClients {
+  const cache = new Map<string, Promise<unknown>>();
+  const renewal = renewalOf(options);
+  const settings = (region: string, maxAttempts = MAX_ATTEMPTS): ClientSettings => ({
+    ...plainSettings(options, region, maxAttempts),
+    ...(renewal === undefined ? {} : { credentials: renewal.provide }),
+  });
+  const once = <T>(
+    key: string,
+    make: (settings: ClientSettings) => Promise<T>,
+    ofClient: ClientSettings,
+  ): Promise<T> => {
+    const cached = cache.get(key) as Promise<T> | undefined;
+    const made = cached ?? make(ofClient).then((client) => withMiddleware(client, renewal));
+    cache.set(key, made);
+    return made;
+  };
+  return {
+    ec2: (region) => once(`ec2 ${region}`, MAKERS.ec2, settings(region)),
+    autoScaling: (region) => once(`autoscaling ${region}`, MAKERS.autoScaling, settings(region)),
+    autoScalingOnce: (region) => once(`autoscaling-once ${region}`, MAKERS.autoScaling, settings(region, 1)),
+    elasticLoadBalancing: (region) =>
+      once(`elasticloadbalancing ${region}`, MAKERS.elasticLoadBalancing, settings(region)),
+    cloudWatch: (region) => once(`cloudwatch ${region}`, MAKERS.cloudWatch, settings(region)),
+    sts: (region) => once(`sts ${region}`, MAKERS.sts, settings(region)),
   };
 }
 
-function withTranslatedErrors<T>(client: T): T {
-  const { middlewareStack, config } = client as unknown as MiddlewareClient;
-  // Below the retry middleware: the code that Auto Scaling's reference names for throttling is not on the SDK's list.
-  middlewareStack.add(
-    (next) => async (args) => {
-      try {
-        return await next(args);
-      } catch (error) {
-        if (isRateExceeded(error)) error.$retryable = { throttling: true };
-        throw error;
-      }
-    },
-    { step: "finalizeRequest", priority: "low", name: "kilnThrottling" },
-  );
-  middlewareStack.add(
-    (next, context) => async (args) => {
-      try {
-        return await next(args);
-      } catch (error) {
-        throw translate(error, {
-          action: context.commandName?.replace(/Command$/, "") ?? "request",
-          service: context.clientName?.replace(/Client$/, "") ?? "AWS",
-          region: await config.region(),
-        });
-      }
-    },
-    { step: "initialize", priority: "high", name: "kilnErrors" },
-  );
-  return client;
+function plainSettings(options: AwsClientOptions, region: string, maxAttempts: number): ClientSettings {
+  return {
+    region,
+    maxAttempts,
+    // A connection that says nothing any more is an error that is tried again, not a wait without end.
+    requestHandler: { connectionTimeout: 10_000, requestTimeout: 60_000, throwOnRequestTimeout: true },
+    customUserAgent: options.userAgent.map(([name, value]): [string, string] => [name, value]),
+  };
 }
 
-function isRateExceeded(error: unknown): error is Error & { $retryable?: { throttling: boolean } } {
-  return (
-    error instanceof Error &&
-    (error.name === "RateExceeded" || ("Code" in error && error.Code === "RateExceeded"))
-  );
+function renewalOf(options: AwsClientOptions): Renewal | undefined {
+  const { env, idToken, roleArn, sessionName, onRenewed } = options;
+  if (env === undefined || idToken === undefined) return undefined;
+  return createRenewal({
+    first: env,
+    idToken,
+    roleArn,
+    sessionName,
+    onRenewed,
+    sts: (region) => MAKERS.sts(plainSettings(options, region, MAX_ATTEMPTS)),
+  });
 }

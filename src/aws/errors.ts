@@ -1,4 +1,5 @@
 import { RemoteError } from "../domain/errors.ts";
+import type { RenewalFailure } from "./renewal.ts";
 
 interface Request {
   readonly service: string;
@@ -9,27 +10,42 @@ interface Request {
 /**
  * An error of the SDK as one that the person on call can act on. `code` is the one on the wire (`err.Code` where the
  * SDK models the error, else its name), as AWS's references list them.
+ * @param notRenewed why expired credentials could not be renewed, where that was tried
  */
-export function translate(error: unknown, request: Request): unknown {
+export function translate(error: unknown, request: Request, notRenewed?: RenewalFailure): unknown {
   if (!(error instanceof Error)) return error;
-  const code = "Code" in error && typeof error.Code === "string" ? error.Code : error.name;
-  const where = `${SERVICE_NAMES[request.service] ?? request.service} ${request.action} in ${request.region}`;
+  const code = codeOf(error);
+  const where = `${SERVICES[request.service]?.name ?? request.service} ${request.action} in ${request.region}`;
   const requestId = requestIdOf(error);
   const suffix = requestId === undefined ? "" : ` (request ${requestId})`;
   const known = explain(code, error, request);
   return new RemoteError(known?.message ?? `${where} failed: ${code}: ${error.message}${suffix}`, {
     code,
     cause: error,
-    state: known === undefined ? undefined : `${where} answered ${code}: ${error.message}${suffix}`,
-    next: known?.next,
+    state:
+      known === undefined
+        ? undefined
+        : `${where} answered ${code}: ${error.message}${suffix}${notRenewed === undefined ? "" : `. Renewing them by OIDC failed: ${notRenewed.why}`}`,
+    next: notRenewed?.next === undefined ? known?.next : `${known?.next ?? ""} ${notRenewed.next}`.trim(),
   });
 }
 
-/** The names that people know the services by, and that IAM's actions begin with. */
-const SERVICE_NAMES: Readonly<Record<string, string>> = {
-  EC2: "EC2",
-  AutoScaling: "Auto Scaling",
-  STS: "STS",
+/** True where AWS refused a request because its credentials have expired. */
+export function isExpired(error: unknown): boolean {
+  return error instanceof Error && CREDENTIALS_EXPIRED.has(codeOf(error));
+}
+
+function codeOf(error: Error): string {
+  return "Code" in error && typeof error.Code === "string" ? error.Code : error.name;
+}
+
+/** By the SDK's name: the name that people know the service by, and the one that IAM's actions begin with. */
+const SERVICES: Readonly<Record<string, { readonly name: string; readonly iam: string }>> = {
+  EC2: { name: "EC2", iam: "ec2" },
+  AutoScaling: { name: "Auto Scaling", iam: "autoscaling" },
+  ElasticLoadBalancingV2: { name: "Elastic Load Balancing", iam: "elasticloadbalancing" },
+  CloudWatch: { name: "CloudWatch", iam: "cloudwatch" },
+  STS: { name: "STS", iam: "sts" },
 };
 
 function explain(
@@ -46,7 +62,7 @@ function explain(
   if (CREDENTIALS_EXPIRED.has(code)) {
     return {
       message: "The AWS credentials have expired",
-      next: "Run the job again, with a longer `role-duration-seconds` if it takes that long; a rollout that was started goes on in AWS, and the next run of the same job takes it up.",
+      next: "Run the job again, with a longer `role-duration-seconds` if it takes that long (with `permissions: id-token: write`, Kiln renews a role's credentials itself); a rollout that was started goes on in AWS, and the next run of the same job takes it up.",
     };
   }
   if (CREDENTIALS_REFUSED.has(code)) {
@@ -56,7 +72,7 @@ function explain(
     };
   }
   if (ACCESS_DENIED.has(code)) {
-    const action = `${request.service.toLowerCase()}:${request.action}`;
+    const action = `${SERVICES[request.service]?.iam ?? request.service.toLowerCase()}:${request.action}`;
     return {
       message: `The role may not do ${action} in ${request.region}`,
       next: `Allow ${action} in the role's policy. AWS says: ${error.message}`,
