@@ -217,7 +217,7 @@ describe("every problem of an input is told", () => {
 
   test("that a strategy is unknown", () => {
     expect(problemsOf({ ...INLINE, strategy: "blue-green" }, withoutConfig)).toStrictEqual([
-      'input strategy: "blue-green" is not one of rolling, canary, all-at-once, recycle',
+      'input strategy: "blue-green" is not one of rolling, canary, all-at-once, recycle, replace-root-volume',
     ]);
   });
 

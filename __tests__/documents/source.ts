@@ -125,5 +125,7 @@ export function awsActions(): ReadonlySet<string> {
 const IAM_PREFIXES: Readonly<Record<string, string>> = {
   "@aws-sdk/client-ec2": "ec2",
   "@aws-sdk/client-auto-scaling": "autoscaling",
+  "@aws-sdk/client-cloudwatch": "cloudwatch",
+  "@aws-sdk/client-elastic-load-balancing-v2": "elasticloadbalancing",
   "@aws-sdk/client-sts": "sts",
 };

@@ -43,6 +43,7 @@ export class ScriptedPrograms implements Subprocess {
   readonly calls: Call[] = [];
   readonly started: Call[] = [];
   stops = 0;
+  kills = 0;
   /** What `run` answers; a missing program by default. */
   answer: (call: Call) => Finished = () => {
     throw Object.assign(new Error("spawn ENOENT"), { code: "ENOENT" });
@@ -82,6 +83,9 @@ export class ScriptedPrograms implements Subprocess {
       exit: Promise.resolve().then(play),
       stop: () => {
         this.stops += 1;
+      },
+      kill: () => {
+        this.kills += 1;
       },
     };
   }

@@ -35,6 +35,24 @@ describe("drift in words", () => {
       ["1 of 1 instances run ami-0cccccccccccccccc"],
     ],
     [
+      "an instance of an override's own template that launches the record's image: none",
+      {
+        overrideTemplates: [{ ...template, id: "lt-2", version: "3", written: "3" }],
+        instances: [instance(), instance({ templateId: "lt-2", templateVersion: "3" })],
+      },
+      [],
+    ],
+    [
+      "an instance of an override's own template that launches another image",
+      {
+        overrideTemplates: [
+          { ...template, id: "lt-2", version: "3", written: "3", imageId: "ami-0cccccccccccccccc" },
+        ],
+        instances: [instance(), instance({ templateId: "lt-2", templateVersion: "3" })],
+      },
+      ["1 of 2 instances run version 3 of its template"],
+    ],
+    [
       "the group on another version",
       { template: { ...template, version: "8", written: "8", imageId: "ami-0dddddddddddddddd" } },
       ["the group launches from version 8 of web (ami-0dddddddddddddddd), release/dev/000004 says 7"],

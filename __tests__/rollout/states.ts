@@ -1,3 +1,4 @@
+import type { LaunchTemplateOverrides, MixedInstancesPolicy } from "@aws-sdk/client-auto-scaling";
 import type { TargetInstance, TargetState } from "../../src/rollout/target-state.ts";
 
 export const IMAGE = "ami-0aaaaaaaaaaaaaaaa";
@@ -9,6 +10,7 @@ export const instance = (changes: Partial<TargetInstance> = {}): TargetInstance 
   templateVersion: "7",
   imageId: undefined,
   protectedFromScaleIn: false,
+  healthy: true,
   ...changes,
 });
 
@@ -25,12 +27,24 @@ export const targetState = (changes: Partial<TargetState> = {}): TargetState => 
     imageId: IMAGE,
     instanceType: "t3.small",
   },
+  overrideTemplates: [],
   mixedInstancesPolicy: undefined,
   suspendedProcesses: [],
   healthCheckType: "ELB",
   behindLoadBalancer: true,
+  targetGroupArns: [],
+  hasWarmPool: false,
   warmup: 60,
   activeRefresh: undefined,
   managedBy: undefined,
   ...changes,
+});
+
+/** A mixed instances policy on version 7 with these overrides. */
+export const policyWith = (...overrides: readonly LaunchTemplateOverrides[]): MixedInstancesPolicy => ({
+  InstancesDistribution: { OnDemandBaseCapacity: 1 },
+  LaunchTemplate: {
+    LaunchTemplateSpecification: { LaunchTemplateId: "lt-1", LaunchTemplateName: "web", Version: "7" },
+    Overrides: [...overrides],
+  },
 });

@@ -14,7 +14,7 @@ describe("a refresh's status decides", () => {
     ["Successful", { kind: "succeeded" }],
     ["Failed", { kind: "failed", why: "no capacity" }],
     ["Cancelled", { kind: "failed", why: "it was cancelled: no capacity" }],
-    ["RollbackFailed", { kind: "failed", why: "its rollback failed: no capacity" }],
+    ["RollbackFailed", { kind: "rollback-failed", why: "no capacity" }],
     ["RollbackSuccessful", { kind: "rolled-back", why: "no capacity" }],
     [undefined, GOING_ON],
     ["AStatusOfTheFuture", GOING_ON],

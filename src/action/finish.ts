@@ -1,14 +1,16 @@
 import * as core from "@actions/core";
+import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { createAwsClients } from "../aws/clients.ts";
+import { targetName } from "../domain/application.ts";
 import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
 import { lockRef, releaseLock } from "../release/lock.ts";
 import { watchRefresh } from "../rollout/refresh.ts";
-import { progressLine } from "../rollout/rollout.ts";
+import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
+import { awsOptions } from "./aws-options.ts";
 import { readRunner, type Runner } from "./runner.ts";
-import type { State } from "./state.ts";
-import { userAgent } from "./user-agent.ts";
+import type { StartedRefresh, State } from "./state.ts";
 import { wallClock } from "./wall-clock.ts";
 
 /** A cancelled job's later steps have five minutes, less what the runner keeps for itself; milliseconds. */
@@ -20,7 +22,9 @@ export async function finish(state: State): Promise<void> {
   const deadline = Date.now() + PATIENCE;
   await Promise.all([
     attempt("wait for Packer", () => waitForPacker(state, deadline)),
-    attempt("wait for the instance refresh", () => waitForRefresh(state, runner, deadline)),
+    ...state.refreshes.map((refresh) =>
+      attempt("wait for the instance refresh", () => waitForRefresh(refresh, runner, deadline)),
+    ),
   ]);
   await attempt("release the lock", () => releaseLocks(state, runner));
 }
@@ -59,28 +63,33 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function waitForRefresh({ refresh }: State, runner: Runner, deadline: number): Promise<void> {
-  if (refresh === undefined) return;
-  const clients = createAwsClients({ userAgent: userAgent(runner.run) });
+async function waitForRefresh(refresh: StartedRefresh, runner: Runner, deadline: number): Promise<void> {
+  const clients = createAwsClients(awsOptions(runner.run));
+  const name = targetName(refresh);
+  const pace = new Pace({ capacity: 0, warmup: 0, preferences: {}, image: "" });
   const look = await watchRefresh(clients, {
     target: refresh,
     id: refresh.id,
     polling: { interval: undefined },
+    pace,
     clock: wallClock,
     signal: new AbortController().signal,
-    onLook: (found, changed) => {
-      if (changed) core.info(`${refresh.region}/${refresh.autoScalingGroup}: ${progressLine(found)}`);
+    onLook: (found, line) => {
       const verdict = verdictOf(found);
-      // A refresh that nobody rolls back (`on-cancel: leave`, or killed before it could be asked) is not waited for.
-      return verdict.kind !== "pending" || !verdict.rollingBack || Date.now() > deadline;
+      const goesBack = refresh.isBack === true || (verdict.kind === "pending" && verdict.rollingBack);
+      if (line !== undefined)
+        core.info(`${name}: ${goesBack && refresh.isBack !== true ? line : words(found)}`);
+      // A refresh that nobody takes back (`on-cancel: leave`, or killed before it could be asked) is not waited for.
+      return verdict.kind !== "pending" || !goesBack || Date.now() > deadline;
     },
   });
-  const verdict = verdictOf(look);
-  if (verdict.kind === "pending") {
-    core.warning(
-      `${refresh.region}/${refresh.autoScalingGroup}: the instance refresh ${refresh.id} goes on in AWS: ${progressLine(look)}`,
-    );
+  if (verdictOf(look).kind === "pending") {
+    core.warning(`${name}: the instance refresh ${refresh.id} goes on in AWS: ${words(look)}`);
   }
+}
+
+function words(refresh: InstanceRefresh): string {
+  return `${refresh.Status ?? "Pending"}, ${refresh.PercentageComplete ?? 0} %`;
 }
 
 async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {

@@ -1,4 +1,5 @@
 import * as core from "@actions/core";
+import { linesOf } from "../domain/printable.ts";
 import type { Log } from "../domain/ports.ts";
 
 /** The job's log. Warnings and notices are annotations too, of which the runner shows ten each; the rest are lines. */
@@ -6,7 +7,7 @@ export function createLog(): Log {
   let notices = 0;
   let warnings = 0;
   return {
-    info: (message) => core.info(message),
+    info: (message) => core.info(harmless(message)),
     debug: (message) => core.debug(message),
     notice(message) {
       notices += 1;
@@ -27,6 +28,16 @@ export function createLog(): Log {
       }
     },
   };
+}
+
+/**
+ * Programs' output and others' words are among the lines: none of them may give the runner a command. It trims a line
+ * before it looks for `::` (actions/runner, ActionCommand.TryParseV2).
+ */
+function harmless(message: string): string {
+  return linesOf(message)
+    .map((line) => line.replace(/^(\s*):(?=:)/, "$1: ").replaceAll("##[", "## ["))
+    .join("\n");
 }
 
 /** Annotations of a kind that a step shows; what is over it is hidden (toolkit documentation, problem matchers). */

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { OUTCOMES, type Result } from "../domain/result.ts";
+import { OUTCOMES, type Result, TARGET_ENDS } from "../domain/result.ts";
 
 /** The `result` output's one definition as a schema, published in `schemas/`; the compiler holds it to the type. */
 
@@ -30,6 +30,7 @@ const target = z.strictObject({
   adopted: z.boolean().optional().describe("True where the refresh was already running"),
   seconds: z.number().int().optional().describe("How long the refresh took"),
   verified: z.number().int().optional().describe("Instances in service that were seen to run the image"),
+  ended: z.enum(TARGET_ENDS).optional().describe("Where the target ended; absent while it is under way"),
 });
 
 const environment = z.strictObject({

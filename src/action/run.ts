@@ -8,6 +8,7 @@ import type { Application, Environment } from "../domain/application.ts";
 import { CancelledError, InvalidInputError } from "../domain/errors.ts";
 import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
+import { awsOptions } from "./aws-options.ts";
 import { cancelSignal } from "./cancel.ts";
 import type { Command, Inputs } from "./inputs.ts";
 import { createLog } from "./log.ts";
@@ -134,7 +135,7 @@ function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, stat
     log: createLog(),
     subprocess: createSubprocess(process.env, runner.temporaryFolder),
     signal: cancelSignal(),
-    aws: createAwsClients({ userAgent: agent }),
+    aws: createAwsClients(awsOptions(runner.run)),
     repository: createRepository(
       createOctokit({
         token: inputs.token,

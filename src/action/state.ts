@@ -8,12 +8,20 @@ export interface State {
   readonly finished: boolean;
   readonly locks: readonly Lock[];
   readonly packerPid: number | undefined;
-  readonly refresh:
-    { readonly region: string; readonly autoScalingGroup: string; readonly id: string } | undefined;
+  /** The refresh that was last started on each target. */
+  readonly refreshes: readonly StartedRefresh[];
+}
+
+export interface StartedRefresh {
+  readonly region: string;
+  readonly autoScalingGroup: string;
+  readonly id: string;
+  /** It takes the target back, rather than forward. */
+  readonly isBack?: boolean;
 }
 
 const NAME = "kiln";
-const NOTHING: State = { finished: true, locks: [], packerPid: undefined, refresh: undefined };
+const NOTHING: State = { finished: true, locks: [], packerPid: undefined, refreshes: [] };
 
 export class SavedState implements Unfinished {
   #state: State = { ...NOTHING, finished: false };
@@ -37,8 +45,12 @@ export class SavedState implements Unfinished {
     this.#save();
   }
 
-  refreshStarted(refresh: NonNullable<State["refresh"]>): void {
-    this.#state = { ...this.#state, refresh };
+  refreshStarted(refresh: StartedRefresh): void {
+    const others = this.#state.refreshes.filter(
+      ({ region, autoScalingGroup }) =>
+        region !== refresh.region || autoScalingGroup !== refresh.autoScalingGroup,
+    );
+    this.#state = { ...this.#state, refreshes: [...others, refresh] };
     this.#save();
   }
 

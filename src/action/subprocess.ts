@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { open, type FileHandle } from "node:fs/promises";
 import { constants } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { StringDecoder } from "node:string_decoder";
 import { setTimeout as after } from "node:timers/promises";
 import { getExecOutput } from "@actions/exec";
@@ -58,7 +59,7 @@ async function startDetached(
   env: Record<string, string>,
   temporaryFolder: string,
 ): Promise<DetachedProgram> {
-  const path = join(temporaryFolder, `kiln-${command}-${process.pid}-${Date.now()}.log`);
+  const path = join(temporaryFolder, `kiln-${basename(command)}-${randomUUID()}.log`);
   const output = await open(path, "a+", 0o600);
   const child = spawn(command, [...args], {
     cwd: options.cwd,
@@ -78,6 +79,14 @@ async function startDetached(
     exit,
     stop() {
       child.kill("SIGTERM");
+    },
+    kill() {
+      // The group: the program was started as the leader of one.
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      } catch {
+        // All of them have ended.
+      }
     },
   };
 }

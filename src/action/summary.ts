@@ -1,6 +1,6 @@
 import { markdownTable } from "markdown-table";
 import { statusTable } from "../release/status-table.ts";
-import type { EnvironmentResult, Outcome, Result } from "../domain/result.ts";
+import type { EnvironmentResult, Outcome, Result, TargetEnd } from "../domain/result.ts";
 
 /** Where a summary's links lead. */
 export interface SummaryLinks {
@@ -82,15 +82,17 @@ const html = (text: string): string =>
 
 function environmentsTable(result: Result, links: SummaryLinks): string {
   const rows = result.environments.map((environment) => {
-    const target = environment.targets?.[0];
+    const targets = environment.targets ?? [];
+    const verified = targets.flatMap((target) => target.verified ?? []);
+    const seconds = targets.flatMap((target) => target.seconds ?? []);
     return [
       cell(environment.environment),
       IN_A_ROW[environment.outcome],
       environment.release === undefined ? "" : releaseLink(environment.release, links),
       environment.previousRelease === undefined ? "" : releaseLink(environment.previousRelease, links),
-      target === undefined ? "" : code(`${target.region}/${target.autoScalingGroup}`),
-      target?.verified === undefined ? "" : `${target.verified} verified`,
-      target?.seconds === undefined ? "" : `${target.seconds} s`,
+      targets.map((target) => code(`${target.region}/${target.autoScalingGroup}`)).join(", "),
+      verified.length === 0 ? "" : `${verified.reduce((all, each) => all + each, 0)} verified`,
+      seconds.length === 0 ? "" : `${Math.max(...seconds)} s`,
     ];
   });
   return markdownTable([
@@ -98,6 +100,28 @@ function environmentsTable(result: Result, links: SummaryLinks): string {
     ...rows,
   ]);
 }
+
+/** Where each target of an environment ended, where there are several. */
+function targetsTable({ environment, targets = [] }: EnvironmentResult): string[] {
+  if (targets.length < 2) return [];
+  const rows = targets.map((target) => [
+    code(`${target.region}/${target.autoScalingGroup}`),
+    target.ended === undefined ? "" : TARGET_IN_A_ROW[target.ended],
+    target.launchTemplateVersion === undefined ? "" : `version ${cell(target.launchTemplateVersion)}`,
+    target.verified === undefined ? "" : `${target.verified} verified`,
+    target.seconds === undefined ? "" : `${target.seconds} s`,
+  ]);
+  return [
+    `**Targets of ${cell(environment)}**\n\n${markdownTable([["Target", "Ended", "Launch template", "Instances", "Refresh"], ...rows])}`,
+  ];
+}
+
+const TARGET_IN_A_ROW: Readonly<Record<TargetEnd, string>> = {
+  released: "✅ on the new release",
+  "rolled-back": "↩️ back on what it ran before",
+  unchanged: "⏸️ untouched",
+  failed: "❌ not back: see the error",
+};
 
 function releaseLink(tag: string, { serverUrl, repository }: SummaryLinks): string {
   return `[${cell(tag)}](${serverUrl}/${repository}/releases/tag/${encodeURI(tag)})`;
@@ -132,7 +156,7 @@ function imageTable(result: Result, { serverUrl, repository }: SummaryLinks): st
 }
 
 function environmentDetails(environment: EnvironmentResult): string[] {
-  const parts: string[] = [];
+  const parts: string[] = targetsTable(environment);
   if (environment.warnings !== undefined && environment.warnings.length > 0) {
     parts.push(
       `**Warnings for ${cell(environment.environment)}**\n\n${environment.warnings.map((warning) => `- ${cell(warning)}`).join("\n")}`,

@@ -1,25 +1,56 @@
 import type { EC2Client } from "@aws-sdk/client-ec2";
-import { type Environment, targetName } from "../domain/application.ts";
-import { CancelledError } from "../domain/errors.ts";
-import type { CatalogueImage } from "../image/catalogue.ts";
 import {
+  DEFAULT_MAX_LAUNCH_FAILURES,
+  type Environment,
+  type Target,
+  targetName,
+} from "../domain/application.ts";
+import { CancelledError } from "../domain/errors.ts";
+import { formatReleaseTag } from "../domain/release-tag.ts";
+import type { TargetResult } from "../domain/result.ts";
+import type { CatalogueImage } from "../image/catalogue.ts";
+import type { RolloutTools } from "../rollout/follow.ts";
+import {
+  configurationWith,
   createTemplateVersion,
   findTemplateVersion,
-  pinTemplate,
+  pinTemplates,
+  type ReleaseVersions,
+  releaseVersions,
   type TemplateChange,
   type TemplateVersion,
 } from "../rollout/launch-template.ts";
-import { rollBackActive } from "../rollout/refresh.ts";
-import { rollOut, type RolloutTools } from "../rollout/rollout.ts";
-import type { TargetState } from "../rollout/target-state.ts";
-import type { ReleasePlan, Settled } from "./plan.ts";
+import { newInstances } from "../rollout/new-instances.ts";
+import type { TargetRollout } from "../rollout/rollout.ts";
+import {
+  appliedInstanceType,
+  type EffectiveTemplate,
+  observeTarget,
+  templatesOf,
+  type TargetState,
+  instanceCount,
+} from "../rollout/target-state.ts";
+import { rollOutTargets } from "../rollout/targets.ts";
+import { deleteOldVersions } from "../rollout/template-retention.ts";
+import { cancelRollouts } from "./cancelled-rollout.ts";
+import { ownAccount } from "./own-account.ts";
+import { homeOf, type Settled, type TargetPlan } from "./plan.ts";
 import type { Ports } from "./ports.ts";
-import type { ReleaseOrder } from "./release-order.ts";
+import type { RegionImages, ReleaseOrder } from "./release-order.ts";
 import type { RolloutRequest } from "./request.ts";
+import { runSmokeTest } from "./smoke-test.ts";
 
 /** What a release changes in a target's launch template. */
-export function changeOf(image: CatalogueImage, environment: Environment): TemplateChange {
-  return { imageId: image.id, imageName: image.name, instanceType: environment.instanceType };
+export function changeOf(
+  image: CatalogueImage,
+  state: TargetState,
+  environment: Environment,
+): TemplateChange {
+  return {
+    imageId: image.id,
+    imageName: image.name,
+    instanceType: appliedInstanceType(state, environment.instanceType),
+  };
 }
 
 export function rolloutTools(request: RolloutRequest, ports: Ports): RolloutTools {
@@ -33,101 +64,235 @@ export function rolloutTools(request: RolloutRequest, ports: Ports): RolloutTool
   };
 }
 
-/** Pins, makes the template version, rolls out and verifies; on a cancel asks AWS to roll back. */
-export async function rollOutImage(
-  { situation, plan }: Settled,
-  image: CatalogueImage,
-  order: ReleaseOrder,
-  ports: Ports,
-): Promise<TemplateVersion> {
-  const { target: state } = situation;
-  const ec2 = await ports.aws.ec2(plan.target.region);
-  const change = changeOf(image, order.environment);
-  if (plan.pin) {
-    await pinTemplate(ports.aws, state);
-    ports.log.notice(
-      `${targetName(plan.target)}: pinned to version ${state.template.version} of ${state.template.name}, which is what ${state.template.written} meant`,
-    );
-  }
-  const version = await versionFor(ec2, state, change, ports);
-  const target = {
-    region: plan.target.region,
-    autoScalingGroup: plan.target.autoScalingGroup,
-    launchTemplate: version.id,
-    launchTemplateVersion: version.version,
-  };
-  const { name } = order.environment;
-  ports.facts.publishEnvironment(name, { targets: [target] });
-  let refreshId: string | undefined;
-  try {
-    const done = await rollOut(
-      rolloutTools(order.request, ports),
-      state,
-      version,
-      image.id,
-      plan.preferences,
-      (id) => {
-        refreshId = id;
-        ports.unfinished.refreshStarted({ ...plan.target, id });
-        ports.facts.publishEnvironment(name, { targets: [{ ...target, instanceRefresh: id }] });
-      },
-    );
-    ports.facts.publishEnvironment(name, {
-      targets: [
-        {
-          ...target,
-          instanceRefresh: done.refreshId,
-          adopted: done.adopted,
-          seconds: Math.round(done.took / 1000),
-          verified: done.verified,
-        },
-      ],
-    });
-    ports.log.info(
-      `${targetName(plan.target)}: every instance in service (${done.verified}) runs ${image.id}`,
-    );
-    return version;
-  } catch (error) {
-    if (error instanceof CancelledError && refreshId !== undefined)
-      throw await cancelled(plan, refreshId, order.request, ports);
-    throw error;
-  }
+/** A target and the template version that the release has on it. */
+export interface TargetVersion {
+  readonly target: Target;
+  readonly version: TemplateVersion;
 }
 
-/** The release's template version: the one that an earlier run made, or a new one. */
-async function versionFor(
-  ec2: EC2Client,
+/**
+ * Pins, makes the template versions, rolls all targets out and verifies them, all or nothing; on a cancel asks AWS to roll
+ * back. Returns the version that each target of the environment is on, in order.
+ */
+export async function rollOutImages(
+  { plan }: Settled,
+  images: RegionImages,
+  order: ReleaseOrder,
+  ports: Ports,
+): Promise<readonly TargetVersion[]> {
+  const board = new TargetBoard(order.environment.name, plan.targets, ports);
+  const prepared = await Promise.all(
+    plan.targets.map(async (target) =>
+      target.rollOut
+        ? prepareTarget(target, imageFor(target, images), formatReleaseTag(plan.tag), board, order, ports)
+        : undefined,
+    ),
+  );
+  // Whose credentials these are is asked while they hold: without it they could not be renewed when they have expired.
+  if (prepared.some((rollout) => rollout !== undefined)) await ownAccount(homeOf(order.environment), ports);
+  const rollouts = prepared.filter((rollout) => rollout !== undefined);
+  const tools = rolloutTools(order.request, ports);
+  try {
+    await rollOutTargets(tools, rollouts, {
+      order: order.environment.rollout.order ?? "parallel",
+      onEnd: ({ state: { target }, imageId }, ended, done) => {
+        board.update(target, { ended });
+        if (done === undefined) return;
+        board.update(target, {
+          adopted: done.adopted,
+          seconds: Math.round(done.took / 1000),
+          verified: done.verified.length,
+        });
+        ports.log.info(
+          `${targetName(target)}: every instance in service (${done.verified.length}) runs ${imageId}`,
+        );
+      },
+    });
+  } catch (error) {
+    if (error instanceof CancelledError) throw await cancelRollouts(rollouts, board, order.request, ports);
+    throw error;
+  }
+  return plan.targets.map(({ target, state }, index) => ({
+    target,
+    version: prepared[index]?.versions.base ?? { ...state.template },
+  }));
+}
+
+function imageFor({ target }: TargetPlan, images: RegionImages): CatalogueImage {
+  const image = images.get(target.region);
+  if (image === undefined) throw new Error(`no image in ${target.region}`);
+  return image;
+}
+
+/** Everything that a target's rollout needs before its refresh begins: numbered versions, and the release's own. */
+async function prepareTarget(
+  plan: TargetPlan,
+  image: CatalogueImage,
+  release: string,
+  board: TargetBoard,
+  order: ReleaseOrder,
+  ports: Ports,
+): Promise<TargetRollout> {
+  const { target, preferences, strategy } = plan;
+  const { environment } = order;
+  const { rollout } = environment;
+  const state = plan.pin ? await pinned(plan, ports) : plan.state;
+  const versions = await versionsFor(state, changeOf(image, state, environment), ports);
+  const warmup = preferences.InstanceWarmup ?? state.warmup ?? 0;
+  board.update(target, {
+    launchTemplate: versions.base.id,
+    launchTemplateVersion: versions.base.version,
+  });
+  const { smokeTest } = rollout;
+  return {
+    state,
+    versions,
+    preferences,
+    strategy,
+    imageId: image.id,
+    configuration: configurationWith(state, versions.choose, {
+      id: image.id,
+      inEveryOverride: strategy === "ReplaceRootVolume",
+    }),
+    pace: { capacity: instanceCount(state), warmup, preferences, image: image.id },
+    maxFailures: rollout.maxLaunchFailures ?? DEFAULT_MAX_LAUNCH_FAILURES,
+    mayGoBack: rollout.autoRollback ?? true,
+    check:
+      smokeTest === undefined
+        ? undefined
+        : async (checkpoint, signal) =>
+            runSmokeTest(
+              smokeTest,
+              {
+                environment: environment.name,
+                target,
+                release,
+                imageId: image.id,
+                checkpoint,
+                instances: await newInstances(ports.aws, target, versions.all, image.id),
+              },
+              { ...ports, signal },
+            ),
+    onStarted: (id) => board.started(target, id),
+  };
+}
+
+/** Sets the group to numbers and AMI ids; the target as it is then. */
+async function pinned({ state, target }: TargetPlan, ports: Ports): Promise<TargetState> {
+  const versions = await pinTemplates(ports.aws, state);
+  for (const template of templatesOf(state)) {
+    const { version } = versions.choose(template);
+    const meant = template.version === version ? template.written : (template.imageId ?? template.written);
+    ports.log.notice(
+      `${targetName(target)}: pinned to version ${version} of ${template.name}, which is what ${meant} meant`,
+    );
+  }
+  return observeTarget(ports.aws, target);
+}
+
+/** The release's template versions, one for each template of the group: those that an earlier run made, or new ones. */
+async function versionsFor(
   state: TargetState,
   change: TemplateChange,
   ports: Ports,
+): Promise<ReleaseVersions> {
+  const ec2 = await ports.aws.ec2(state.target.region);
+  return releaseVersions(
+    await Promise.all(
+      templatesOf(state).map(async (template, index) => {
+        // The environment's instance type is the group's own; templates of overrides keep theirs.
+        const own = index === 0 ? change : { ...change, instanceType: undefined };
+        return [template, await versionFor(ec2, state.target, template, own, ports)] as const;
+      }),
+    ),
+  );
+}
+
+async function versionFor(
+  ec2: EC2Client,
+  target: Target,
+  template: EffectiveTemplate,
+  change: TemplateChange,
+  ports: Ports,
 ): Promise<TemplateVersion> {
-  const found = await findTemplateVersion(ec2, state, change);
-  const version = found ?? (await createTemplateVersion(ec2, state, change));
+  const found = await findTemplateVersion(ec2, template, change);
+  const version = found ?? (await createTemplateVersion(ec2, target, template, change));
   ports.log.info(
-    `${targetName(state.target)}: version ${version.version} of ${version.name} ${found === undefined ? "made" : "is there already"}`,
+    `${targetName(target)}: version ${version.version} of ${version.name} ${found === undefined ? "made" : "is there already"}`,
   );
   return version;
 }
 
-async function cancelled(
-  plan: ReleasePlan,
-  refreshId: string,
-  request: RolloutRequest,
-  ports: Ports,
-): Promise<CancelledError> {
-  const name = targetName(plan.target);
-  if (request.onCancel === "leave") {
-    return new CancelledError(`Cancelled while ${name} was being rolled out`, {
-      state: `The instance refresh ${refreshId} goes on, as \`on-cancel: leave\` says. Nothing was recorded.`,
-      next: "Run the job again: it takes the refresh up and records it.",
-    });
+/** What is known of the environment's targets, published with every change. */
+export class TargetBoard {
+  readonly #environment: string;
+  readonly #ports: Ports;
+  readonly #results = new Map<string, TargetResult>();
+  readonly #refreshes = new Map<string, { readonly id: string; readonly isBack: boolean }>();
+
+  constructor(environment: string, targets: readonly TargetPlan[], ports: Ports) {
+    this.#environment = environment;
+    this.#ports = ports;
+    for (const { target } of targets) {
+      const { region, autoScalingGroup } = target;
+      this.#results.set(targetName(target), { region, autoScalingGroup });
+    }
   }
-  const answer = await rollBackActive(ports.aws, plan.target);
-  return new CancelledError(`Cancelled while ${name} was being rolled out`, {
-    state:
-      answer === "started"
-        ? `The instance refresh ${refreshId} is being rolled back; AWS finishes that by itself. Nothing was recorded.`
-        : `The instance refresh ${refreshId} ${answer === "ended" ? "had ended already" : "cannot be rolled back by AWS and goes on"}. Nothing was recorded.`,
-    next: "Run the job again to release.",
-  });
+
+  /** The refresh that was last started on a target; a second one takes it back. */
+  refreshOf(target: Target): { readonly id: string; readonly isBack: boolean } | undefined {
+    return this.#refreshes.get(targetName(target));
+  }
+
+  resultOf(target: Target): TargetResult | undefined {
+    return this.#results.get(targetName(target));
+  }
+
+  started(target: Target, id: string): void {
+    const isBack = this.#refreshes.has(targetName(target));
+    this.#refreshes.set(targetName(target), { id, isBack });
+    this.#ports.unfinished.refreshStarted({ ...target, id, isBack });
+    this.update(target, { instanceRefresh: id });
+  }
+
+  update(target: Target, facts: Partial<TargetResult>): void {
+    const { region, autoScalingGroup } = target;
+    const name = targetName(target);
+    this.#results.set(name, { region, autoScalingGroup, ...this.#results.get(name), ...facts });
+    this.#ports.facts.publishEnvironment(this.#environment, { targets: [...this.#results.values()] });
+  }
+}
+
+/**
+ * Deletes template versions of ours that nothing needs any more, long before AWS's limit is reached. The release stands
+ * whatever comes of it.
+ */
+export async function retireVersions(
+  { situation, plan }: Settled,
+  versions: readonly TargetVersion[],
+  ports: Ports,
+): Promise<void> {
+  const records = [...situation.ledger.records, ...situation.elsewhere];
+  await Promise.all(
+    plan.targets.map(async ({ target, rollOut, state }, index) => {
+      const version = versions[index]?.version;
+      if (!rollOut || version === undefined) return;
+      const needed = new Set([
+        version.version,
+        state.template.version,
+        ...records.flatMap((record) =>
+          record.targets.flatMap((entry) => (entry.launchTemplate === version.id ? [entry.version] : [])),
+        ),
+        ...state.instances.flatMap(({ templateVersion }) => templateVersion ?? []),
+      ]);
+      try {
+        const gone = await deleteOldVersions(await ports.aws.ec2(target.region), version, needed);
+        if (gone.length > 0) ports.log.info(`Deleted old versions of ${version.name}: ${gone.join(", ")}`);
+      } catch (error) {
+        ports.log.notice(
+          `Old versions of ${version.name} could not be deleted: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
+    }),
+  );
 }

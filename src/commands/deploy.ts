@@ -4,7 +4,7 @@ import { type Digest, type ImageId, isImageId } from "../domain/image.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { HISTORY_READ, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { bakedOrFound, findDigest } from "./image.ts";
+import { bakedOrFound, findDigest, regionsOf } from "./image.ts";
 import type { Ports } from "./ports.ts";
 import { releaseTo } from "./release.ts";
 import type { DeployRequest } from "./request.ts";
@@ -14,8 +14,8 @@ export async function deploy(request: DeployRequest, ports: Ports): Promise<void
   const digest = await findDigest(request, ports);
   for (const environment of request.environments) {
     ports.log.info(`Release ${request.application.name} ${request.version} to ${environment.name}`);
-    const region = environment.targets[0]?.region ?? "";
-    const proven = await provenImage(environment, region, digest, request, ports);
+    const regions = regionsOf(environment);
+    const proven = await provenImage(environment, regions[0], digest, request, ports);
     await releaseTo(
       {
         kind: "deploy",
@@ -23,7 +23,7 @@ export async function deploy(request: DeployRequest, ports: Ports): Promise<void
         digest,
         commit: request.run.commit,
         version: request.version,
-        source: bakedOrFound(request, digest, region, ports, proven),
+        source: bakedOrFound(request, digest, regions, ports, proven),
         guard: (newest) => refuseOlder(newest, environment, request, ports),
         request,
       },

@@ -1,4 +1,4 @@
-import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
+import type { Environment } from "../domain/application.ts";
 import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
 import type { ImageResult } from "../domain/result.ts";
 import { type BakeOrder, type BakeReady, prepareBake } from "../image/bake.ts";
@@ -10,11 +10,25 @@ import {
   type ImageChoice,
   type ImageWish,
 } from "../image/choice.ts";
+import { copyTo, findCopy } from "../image/copies.ts";
 import { contentFiles, digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
+import { homeOf } from "./plan.ts";
+import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
-import type { ImageSource } from "./release-order.ts";
+import type { ImageSource, RegionImages } from "./release-order.ts";
 import type { DeployRequest } from "./request.ts";
+
+/** Where an image is needed; the first is where it is baked. */
+export type Regions = readonly [home: string, ...others: string[]];
+
+/** The regions of an environment's targets, the first target's first. */
+export function regionsOf(environment: Environment): Regions {
+  const home = homeOf(environment);
+  const others = new Set(environment.targets.map(({ region }) => region));
+  others.delete(home);
+  return [home, ...others];
+}
 
 /** The digest of this commit's content, with the list of what went in for those who debug. */
 export async function findDigest(request: DeployRequest, ports: Ports): Promise<Digest> {
@@ -56,27 +70,71 @@ async function chooseImage(
   if (proven !== undefined) return chooseProven(images, proven, region);
   const found = chooseByDigest(images, wish);
   if (found.image !== undefined) return { kind: "reuse", image: found.image, why: found.why };
-  const [named, identity] = await Promise.all([
+  const [named, account] = await Promise.all([
     findByName(ec2, region, imageName(application.name, version, digest)),
-    ports.aws.sts(region).then((sts) => sts.send(new GetCallerIdentityCommand({}))),
+    ownAccount(region, ports),
   ]);
-  return chooseName(named, identity.Account ?? "", wish, found.why);
+  return chooseName(named, account, wish, found.why);
 }
 
-/** The image of a content: found where there is one, else baked. */
+/**
+ * The image of a content: found where there is one, else baked; in the first of the regions, and copied from there to the
+ * others.
+ */
 export function bakedOrFound(
   request: DeployRequest,
   digest: Digest,
-  region: string,
+  [home, ...others]: Regions,
   ports: Ports,
   proven?: ImageId,
 ): ImageSource {
   return {
-    choose: () => chooseImage(request, digest, region, ports, proven),
-    prepare: async (choice) =>
-      choice.kind === "bake" ? getReady(choice.name, region, digest, request, ports) : undefined,
-    obtain: (choice, ready) => obtainImage(choice, ready, region, digest, request, ports),
+    async choose() {
+      const choice = await chooseImage(request, digest, home, ports, proven);
+      return { home: choice, elsewhere: await copiesOf(choice, others, ports) };
+    },
+    prepare: async ({ home: choice }) =>
+      choice.kind === "bake" ? getReady(choice.name, home, digest, request, ports) : undefined,
+    async obtain({ home: choice, elsewhere }, ready) {
+      const image = await obtainImage(choice, ready, home, digest, request, ports);
+      return everywhere(image, digest, others, elsewhere, ports);
+    },
   };
+}
+
+/** The copies of an image that are there already; all regions at the same time. */
+async function copiesOf(
+  choice: ImageChoice,
+  regions: readonly string[],
+  ports: Ports,
+): Promise<ReadonlyMap<string, CatalogueImage | undefined>> {
+  return new Map(
+    await Promise.all(
+      regions.map(async (region) => {
+        if (choice.kind !== "reuse") return [region, undefined] as const;
+        const copy = await findCopy(await ports.aws.ec2(region), choice.image, region);
+        return [region, copy?.state === "available" ? copy : undefined] as const;
+      }),
+    ),
+  );
+}
+
+/** The image in all regions: copied where it is not yet, all at the same time. */
+export async function everywhere(
+  image: CatalogueImage,
+  digest: Digest,
+  others: readonly string[],
+  known: ReadonlyMap<string, CatalogueImage | undefined>,
+  ports: Ports,
+): Promise<RegionImages> {
+  const copies = await Promise.all(
+    others.map(async (region) => known.get(region) ?? (await copyTo(ports.aws, image, region, ports))),
+  );
+  const all = [image, ...copies];
+  ports.facts.publish({
+    image: { digest, ids: Object.fromEntries(all.map((each) => [each.region, each.id])) },
+  });
+  return new Map(all.map((each) => [each.region, each]));
 }
 
 /** Finds Packer and validates the template, before anything is touched. */

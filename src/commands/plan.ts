@@ -1,21 +1,50 @@
-import type { RefreshPreferences } from "@aws-sdk/client-auto-scaling";
+import type { RefreshPreferences, RefreshStrategy } from "@aws-sdk/client-auto-scaling";
 import { type Environment, type Target, targetName } from "../domain/application.ts";
-import type { Digest, ImageId } from "../domain/image.ts";
+import { formatDuration } from "../domain/duration.ts";
+import type { Digest } from "../domain/image.ts";
 import { formatReleaseTag, type ReleaseTag } from "../domain/release-tag.ts";
+import type { CatalogueImage } from "../image/catalogue.ts";
 import type { ImageChoice } from "../image/choice.ts";
 import type { LedgerPage } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { estimate, type Finding, preflight } from "../rollout/preflight.ts";
-import { refreshPreferences } from "../rollout/strategy.ts";
-import { alreadyRuns, type TargetState } from "../rollout/target-state.ts";
+import { isAlias } from "../rollout/launch-template.ts";
+import { rolloutSeconds } from "../rollout/pace.ts";
+import { type Finding, preflight } from "../rollout/preflight.ts";
+import { refreshPreferences, refreshStrategy } from "../rollout/strategy.ts";
+import type { Surroundings } from "../rollout/surroundings.ts";
+import {
+  alreadyRuns,
+  appliedInstanceType,
+  isNumber,
+  largestWeight,
+  templatesOf,
+  type TargetState,
+  instanceCount,
+} from "../rollout/target-state.ts";
+import { leftAlone } from "../rollout/verify.ts";
+
+/** Where a release's image comes from, in each region that it is needed in. */
+export interface ChosenImage {
+  /** In the first target's region. */
+  readonly home: ImageChoice;
+  /** The other targets' regions: the same image there, or undefined where it is still to be copied. */
+  readonly elsewhere: ReadonlyMap<string, CatalogueImage | undefined>;
+}
+
+/** One target as it was read. */
+export interface ObservedTarget {
+  readonly state: TargetState;
+  readonly surroundings: Surroundings;
+}
 
 /** What was read about an environment before anything is decided. */
 export interface Situation {
   readonly ledger: LedgerPage;
   /** The newest releases of the other environments. */
   readonly elsewhere: readonly ReleaseRecord[];
-  readonly target: TargetState;
-  readonly image: ImageChoice;
+  /** In the environment's order. */
+  readonly targets: readonly ObservedTarget[];
+  readonly image: ChosenImage;
 }
 
 /** What is wanted of it. */
@@ -28,16 +57,26 @@ export interface Wish {
   readonly alwaysRecord?: boolean;
 }
 
+/** One target's part of a plan. */
+export interface TargetPlan {
+  readonly target: Target;
+  readonly state: TargetState;
+  /** The group is on `$Latest`, `$Default` or an SSM alias and is set to what this means now. */
+  readonly pin: boolean;
+  readonly rollOut: boolean;
+  readonly preferences: RefreshPreferences;
+  readonly strategy: RefreshStrategy;
+  readonly findings: readonly Finding[];
+}
+
 /** The steps that lead from the situation to the wish; none where it holds already. */
 export interface ReleasePlan {
-  readonly target: Target;
-  readonly image: ImageChoice;
-  /** The group is on `$Latest` or `$Default` and is set to the number that this means now. */
-  readonly pin: boolean;
+  readonly image: ChosenImage;
+  readonly targets: readonly TargetPlan[];
+  /** Some target is to be rolled out. */
   readonly rollOut: boolean;
   readonly record: boolean;
   readonly tag: ReleaseTag;
-  readonly preferences: RefreshPreferences;
   readonly findings: readonly Finding[];
   /** The plan for people, a line a step. */
   readonly lines: readonly string[];
@@ -49,85 +88,159 @@ export interface Settled {
   readonly plan: ReleasePlan;
 }
 
+/** The image that is there for a region; undefined where it is still to be baked or copied. */
+export function imageIn(image: ChosenImage, home: string, region: string): CatalogueImage | undefined {
+  if (region !== home) return image.elsewhere.get(region);
+  return image.home.kind === "bake" ? undefined : image.home.image;
+}
+
 /** Decides a release; pure: this is what `dry-run` prints. */
 export function planRelease(situation: Situation, wish: Wish): ReleasePlan {
-  const { target: state, image, ledger } = situation;
-  const { environment } = wish;
-  const [target] = environment.targets;
-  if (target === undefined) throw new Error(`environment ${environment.name} has no target`);
-  const preferences = refreshPreferences(environment.rollout, state.capacity.desired);
-  const existing = image.kind === "bake" ? undefined : image.image;
-  const rollOut = existing === undefined || !alreadyRuns(state, existing.id, environment.instanceType);
+  const { ledger, image } = situation;
+  const targets = situation.targets.map((observed) => planTarget(observed, situation, wish));
+  const rollOut = targets.some((target) => target.rollOut);
+  const home = homeOf(wish.environment);
+  const { newest } = ledger;
   const recorded =
-    ledger.newest !== undefined &&
-    existing !== undefined &&
-    ledger.newest.images[target.region] === existing.id;
+    newest !== undefined &&
+    targets.every(({ target: { region } }) => {
+      const there = imageIn(image, home, region);
+      return there !== undefined && newest.images[region] === there.id;
+    });
   const tag: ReleaseTag = {
     prefix: wish.recordPrefix,
-    environment: environment.name,
+    environment: wish.environment.name,
     number: ledger.highestNumber + 1,
   };
   const base = {
-    target,
     image,
-    preferences,
+    targets,
     tag,
     rollOut,
-    pin: rollOut && !/^\d+$/.test(state.template.written),
     record: rollOut || !recorded || wish.alwaysRecord === true,
-    findings: rollOut
-      ? preflight(state, existing, {
-          maxHealthy: preferences.MaxHealthyPercentage ?? 100,
-          warmup: preferences.InstanceWarmup,
-        })
-      : [],
+    findings: targets
+      .flatMap(({ findings }) => findings)
+      .toSorted((a, b) => Number(b.fatal) - Number(a.fatal)),
   };
   return { ...base, lines: describe(base, situation, wish) };
 }
 
+/** The region that a bake is for, and whose image is copied to the others: the first target's. */
+export function homeOf({ name, targets }: Environment): string {
+  const [first] = targets;
+  if (first === undefined) throw new Error(`environment ${name} has no target`);
+  return first.region;
+}
+
+function planTarget(
+  { state, surroundings }: ObservedTarget,
+  situation: Situation,
+  { environment }: Wish,
+): TargetPlan {
+  const { target } = state;
+  const { rollout, instanceType } = environment;
+  const preferences = refreshPreferences(
+    rollout,
+    state.capacity.desired,
+    largestWeight(state),
+    instanceCount(state),
+  );
+  const strategy = refreshStrategy(rollout);
+  const image = imageIn(situation.image, homeOf(environment), target.region);
+  const rollOut = image === undefined || !alreadyRuns(state, image.id, instanceType, leftAlone(preferences));
+  // A copy has the architecture of what it is copied from.
+  const looked = image ?? imageIn(situation.image, homeOf(environment), homeOf(environment));
+  return {
+    target,
+    state,
+    preferences,
+    strategy,
+    rollOut,
+    pin: rollOut && templatesOf(state).some(({ written, imageId }) => !isNumber(written) || isAlias(imageId)),
+    findings: rollOut
+      ? preflight(state, surroundings, { image: looked, preferences, strategy, instanceType })
+      : [],
+  };
+}
+
 function describe(plan: Omit<ReleasePlan, "lines">, situation: Situation, wish: Wish): string[] {
-  const { target: state, ledger } = situation;
-  const { image, preferences } = plan;
+  const { ledger } = situation;
+  return [
+    ...describeImage(plan, situation, wish),
+    ...plan.targets.flatMap((target) => describeTarget(target, situation, wish)),
+    plan.record
+      ? `record it as ${formatReleaseTag(plan.tag)} on commit ${wish.commit.slice(0, 12)}${ledger.newest === undefined ? ", the first release here" : `, after ${formatReleaseTag(ledger.newest.tag)}`}`
+      : `${ledger.newest === undefined ? "" : formatReleaseTag(ledger.newest.tag)} records it already: nothing to do`,
+  ];
+}
+
+function describeImage(plan: Omit<ReleasePlan, "lines">, situation: Situation, wish: Wish): string[] {
+  const { home, elsewhere } = plan.image;
+  const copies = [...elsewhere].map(([region, copy]) =>
+    copy === undefined
+      ? `copy it from ${homeOf(wish.environment)} to ${region}`
+      : `use its copy ${copy.id} in ${region}`,
+  );
+  if (home.kind === "bake") return [`bake ${home.name} with Packer: ${home.why}`, ...copies];
+  const { id, name } = home.image;
+  return [`${home.kind} ${id} (${name}): it ${home.why}${provenWhere(id, situation)}`, ...copies];
+}
+
+function describeTarget(plan: TargetPlan, situation: Situation, { environment }: Wish): string[] {
+  const { state, preferences, strategy } = plan;
   const name = targetName(plan.target);
-  const lines: string[] = [];
-  const where = image.kind === "bake" ? "the new image" : image.image.id;
-  if (image.kind === "bake") lines.push(`bake ${image.name} with Packer: ${image.why}`);
-  else
+  const { image } = situation;
+  const home = homeOf(environment);
+  const there = imageIn(image, home, plan.target.region);
+  const where = there?.id ?? (image.home.kind === "bake" ? "the new image" : "the copy");
+  if (!plan.rollOut) return [`${name} runs ${where} already: nothing to roll out`];
+  const type = appliedInstanceType(state, environment.instanceType);
+  const lines = plan.pin
+    ? templatesOf(state).flatMap(({ name: template, version, written, imageId }) =>
+        isNumber(written) && !isAlias(imageId)
+          ? []
+          : [
+              `pin ${name} from ${isAlias(imageId) ? (imageId ?? "") : written} to ${isAlias(imageId) ? "a version with the AMI that this means now" : `version ${version}`} of ${template}`,
+            ],
+      )
+    : [];
+  for (const template of templatesOf(state)) {
     lines.push(
-      `${image.kind} ${image.image.id} (${image.image.name}): it ${image.why}${provenWhere(image.image.id, situation)}`,
-    );
-  if (!plan.rollOut) lines.push(`${name} runs ${where} already: nothing to roll out`);
-  if (plan.pin)
-    lines.push(
-      `pin ${name} from ${state.template.written} to version ${state.template.version} of ${state.template.name}`,
-    );
-  if (plan.rollOut) {
-    const type = wish.environment.instanceType;
-    lines.push(
-      `make a version of ${state.template.name} from ${state.template.version}: image ${state.template.imageId ?? "none"} → ${where}${type !== undefined && type !== state.template.instanceType ? `, instance type ${state.template.instanceType ?? "none"} → ${type}` : ""}`,
-      `replace ${state.capacity.desired === 1 ? "the instance" : `${state.capacity.desired} instances`} of ${name} by an instance refresh (${wish.environment.rollout.strategy}: ${describePreferences(preferences)}), ${estimate(state, preferences.MinHealthyPercentage ?? 90, preferences.MaxHealthyPercentage ?? 100)}`,
+      `make a version of ${template.name} from ${template.version}: image ${template.imageId ?? "none"} → ${where}${template === state.template && type !== undefined && type !== template.instanceType ? `, instance type ${template.instanceType ?? "none"} → ${type}` : ""}`,
     );
   }
-  if (plan.record) {
+  const how = strategy === "Rolling" ? "" : `Strategy ${strategy}, `;
+  lines.push(
+    `replace ${instanceCount(state) === 1 ? "the instance" : `${instanceCount(state)} instances`} of ${name} by an instance refresh (${environment.rollout.strategy}: ${how}${describePreferences(preferences)}), ${estimate(state, preferences)}`,
+  );
+  const test = environment.rollout.smokeTest;
+  if (test !== undefined) {
     lines.push(
-      `record it as ${formatReleaseTag(plan.tag)} on commit ${wish.commit.slice(0, 12)}${ledger.newest === undefined ? ", the first release here" : `, after ${formatReleaseTag(ledger.newest.tag)}`}`,
-    );
-  } else {
-    lines.push(
-      `${ledger.newest === undefined ? "" : formatReleaseTag(ledger.newest.tag)} records it already: nothing to do`,
+      `test the new instances ${preferences.CheckpointPercentages === undefined ? "" : "at each checkpoint and "}at the end: ${test.command.join(" ")} (at most ${formatDuration(test.timeout * 1000)})`,
     );
   }
   return lines;
 }
 
+function estimate(state: TargetState, preferences: RefreshPreferences): string {
+  const capacity = instanceCount(state);
+  if (capacity === 0) return "no time";
+  const seconds = rolloutSeconds({
+    capacity,
+    warmup: preferences.InstanceWarmup ?? state.warmup ?? 0,
+    preferences,
+  });
+  return `about ${formatDuration(seconds * 1000)}`;
+}
+
 /** Where the image has been released already, by the newest records. */
-function provenWhere(id: ImageId, { elsewhere }: Situation): string {
-  const releases = elsewhere.filter((record) => Object.values(record.images).includes(id));
+function provenWhere(id: string, { elsewhere }: Situation): string {
+  const releases = elsewhere.filter((record) => Object.values(record.images).some((image) => image === id));
   if (releases.length === 0) return "";
   return `, released as ${releases.map((record) => formatReleaseTag(record.tag)).join(", ")}`;
 }
 
-/** The API's own names and values, less what is a matter of course. */
+/** The API's own names and values. */
 function describePreferences(preferences: RefreshPreferences): string {
   return Object.entries(preferences)
     .map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`)

@@ -37,6 +37,8 @@ export interface Unfinished {
     readonly region: string;
     readonly autoScalingGroup: string;
     readonly id: string;
+    /** It takes the target back, rather than forward. */
+    readonly isBack?: boolean;
   }): void;
 }
 

@@ -1,6 +1,7 @@
 import { KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { readLedger } from "../release/ledger.ts";
+import { regionsOf } from "./image.ts";
 import type { Ports } from "./ports.ts";
 import { recordedImage } from "./recorded-image.ts";
 import { releaseTo } from "./release.ts";
@@ -9,8 +10,7 @@ import type { PromoteRequest } from "./request.ts";
 /** `promote`: the image that another environment runs now, rolled out here and recorded. Never a bake. */
 export async function promote(request: PromoteRequest, ports: Ports): Promise<void> {
   const [environment] = request.environments;
-  const region = environment?.targets[0]?.region;
-  if (environment === undefined || region === undefined) throw new Error("a promotion to no environment");
+  if (environment === undefined) throw new Error("a promotion to no environment");
   const { from } = request;
   const pages = await readLedger(ports.repository, request.application.recordPrefix, [from], ports.log);
   const record = pages.get(from)?.newest;
@@ -31,7 +31,7 @@ export async function promote(request: PromoteRequest, ports: Ports): Promise<vo
       commit: record.commit,
       version: record.version,
       digest: record.imageDigest,
-      source: recordedImage(record, region, ports),
+      source: recordedImage(record, regionsOf(environment), ports),
       promotedFrom,
       request,
     },

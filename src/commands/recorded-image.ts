@@ -1,50 +1,64 @@
-import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import { KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
-import { describeImage } from "../image/catalogue.ts";
+import { type CatalogueImage, describeImage } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { publishImage } from "./image.ts";
+import { everywhere, publishImage, type Regions } from "./image.ts";
+import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
 import type { ImageSource } from "./release-order.ts";
 
-/** The account that the credentials are for: the one whose images are trusted. */
-export async function ownAccount(region: string, ports: Ports): Promise<string> {
-  const sts = await ports.aws.sts(region);
-  const { Account } = await sts.send(new GetCallerIdentityCommand({}));
-  return Account ?? "";
-}
-
-/** The image that a record names, after its owner and digest were checked: never a bake. */
-export function recordedImage(record: ReleaseRecord, region: string, ports: Ports): ImageSource {
-  const name = formatReleaseTag(record.tag);
+/**
+ * The image that a record names, after its owner and digest were checked in each region: never a bake. In a region that
+ * the record does not name (a target that came later) it is copied from one that it does.
+ */
+export function recordedImage(record: ReleaseRecord, regions: Regions, ports: Ports): ImageSource {
+  const [home, ...others] = regions;
   return {
     async choose() {
-      const id = record.images[region];
-      if (id === undefined) {
-        throw new KilnError(`${name} has no image in ${region}`, {
-          state: `Nothing was changed. It has ${Object.entries(record.images)
-            .map(([place, ami]) => `${place} ${ami}`)
-            .join(", ")}.`,
-          next: "Choose a release that was made for this region.",
-        });
-      }
-      const ec2 = await ports.aws.ec2(region);
-      const [image, account] = await Promise.all([describeImage(ec2, region, id), ownAccount(region, ports)]);
-      const why = whyNotLaunchable(image, { digest: record.imageDigest, account });
-      if (image === undefined || why !== undefined) {
-        throw new KilnError(`${id}, the image of ${name}, cannot be launched in ${region}: ${why ?? "?"}`, {
-          state: "Nothing was changed.",
-          next: "Choose another release; if you did not expect this, find out who made that tag or changed the image.",
-        });
-      }
-      return { kind: "reuse", image, why: `is the image of ${name}` };
+      if (record.images[home] === undefined) throw notIn(record, home);
+      const [image, ...rest] = await Promise.all(regions.map((region) => trusted(record, region, ports)));
+      if (image === undefined) throw notIn(record, home);
+      return {
+        home: { kind: "reuse", image, why: `is the image of ${formatReleaseTag(record.tag)}` },
+        elsewhere: new Map(others.map((region, index) => [region, rest[index]])),
+      };
     },
     prepare: async () => undefined,
-    async obtain(choice) {
+    async obtain({ home: choice, elsewhere }) {
       if (choice.kind !== "reuse") throw new Error("a recorded image is never baked");
       publishImage(choice.image, false, record.imageDigest, ports);
-      return choice.image;
+      return everywhere(choice.image, record.imageDigest, others, elsewhere, ports);
     },
   };
+}
+
+/** The record's image in a region; undefined where the record names none there. */
+async function trusted(
+  record: ReleaseRecord,
+  region: string,
+  ports: Ports,
+): Promise<CatalogueImage | undefined> {
+  const id = record.images[region];
+  if (id === undefined) return undefined;
+  const ec2 = await ports.aws.ec2(region);
+  const [image, account] = await Promise.all([describeImage(ec2, region, id), ownAccount(region, ports)]);
+  const why = whyNotLaunchable(image, { digest: record.imageDigest, account });
+  if (image !== undefined && why === undefined) return image;
+  throw new KilnError(
+    `${id}, the image of ${formatReleaseTag(record.tag)}, cannot be launched in ${region}: ${why ?? "?"}`,
+    {
+      state: "Nothing was changed.",
+      next: "Choose another release; if you did not expect this, find out who made that tag or changed the image.",
+    },
+  );
+}
+
+function notIn(record: ReleaseRecord, region: string): KilnError {
+  return new KilnError(`${formatReleaseTag(record.tag)} has no image in ${region}`, {
+    state: `Nothing was changed. It has ${Object.entries(record.images)
+      .map(([place, ami]) => `${place} ${ami}`)
+      .join(", ")}.`,
+    next: "Choose a release that was made for this region.",
+  });
 }

@@ -1,50 +1,24 @@
 import { KilnError } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
-import type { CatalogueImage } from "../image/catalogue.ts";
 import { appendRecord } from "../release/ledger.ts";
 import { formatRecord, type ReleaseRecord } from "../release/record.ts";
-import type { TemplateVersion } from "../rollout/launch-template.ts";
-import type { Settled } from "./plan.ts";
+import type { TargetVersion } from "./carry-out.ts";
+import { homeOf, type Settled } from "./plan.ts";
 import type { Ports } from "./ports.ts";
-import type { ReleaseOrder } from "./release-order.ts";
+import type { RegionImages, ReleaseOrder } from "./release-order.ts";
 
 /** Writes the record of what was rolled out; where it cannot be written, the whole record goes to the summary. */
 export async function writeRecord(
   { situation, plan }: Settled,
-  image: CatalogueImage,
-  version: TemplateVersion,
+  images: RegionImages,
+  versions: readonly TargetVersion[],
   started: Date,
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<void> {
-  const { newest, highestNumber } = situation.ledger;
-  const { run, application } = order.request;
-  const { region } = plan.target;
-  const draft: ReleaseRecord = {
-    application: application.name,
-    tag: { ...plan.tag, number: highestNumber + 1 },
-    kind: order.kind,
-    commit: order.commit,
-    version: order.version,
-    images: { [region]: image.id },
-    imageName: image.name,
-    imageDigest: order.digest,
-    imageCommit: image.tags[TAG.commit] ?? order.commit,
-    baseImages: image.baseImage === undefined ? {} : { [region]: image.baseImage },
-    targets: [
-      { region, group: plan.target.autoScalingGroup, launchTemplate: version.id, version: version.version },
-    ],
-    previous: newest === undefined ? undefined : formatReleaseTag(newest.tag),
-    restores: order.restores,
-    promotedFrom: order.promotedFrom,
-    reason: order.reason,
-    actor: run.actor,
-    run: run.url,
-    started,
-    finished: ports.clock.now(),
-  };
-  const changes = describeChanges(newest, draft);
+  const draft = draftRecord({ situation, plan }, images, versions, started, order, ports);
+  const changes = describeChanges(situation.ledger.newest, draft);
   try {
     const written = await appendRecord(ports.repository, draft, changes);
     const release = formatReleaseTag(written.tag);
@@ -60,12 +34,54 @@ export async function writeRecord(
     throw new KilnError(
       `${order.environment.name} was rolled out, not recorded: ${cause instanceof Error ? cause.message : String(cause)}`,
       {
-        state: `The environment runs ${image.id}. The whole record is in the job summary.`,
+        state: `The environment runs ${draft.imageName}. The whole record is in the job summary.`,
         next: "Mend what the message names, then run the job again: it writes the record without rolling out again.",
         cause,
       },
     );
   }
+}
+
+/** The record as it is to be written, but for a number that somebody else takes meanwhile. */
+function draftRecord(
+  { situation, plan }: Settled,
+  images: RegionImages,
+  versions: readonly TargetVersion[],
+  started: Date,
+  order: ReleaseOrder,
+  ports: Ports,
+): ReleaseRecord {
+  const { newest, highestNumber } = situation.ledger;
+  const { run, application } = order.request;
+  const home = homeOf(order.environment);
+  const image = images.get(home);
+  if (image === undefined) throw new Error(`a release without an image in ${home}`);
+  return {
+    application: application.name,
+    tag: { ...plan.tag, number: highestNumber + 1 },
+    kind: order.kind,
+    commit: order.commit,
+    version: order.version,
+    images: Object.fromEntries([...images].map(([region, { id }]) => [region, id])),
+    imageName: image.name,
+    imageDigest: order.digest,
+    imageCommit: image.tags[TAG.commit] ?? order.commit,
+    baseImages: image.baseImage === undefined ? {} : { [home]: image.baseImage },
+    targets: versions.map(({ target, version }) => ({
+      region: target.region,
+      group: target.autoScalingGroup,
+      launchTemplate: version.id,
+      version: version.version,
+    })),
+    previous: newest === undefined ? undefined : formatReleaseTag(newest.tag),
+    restores: order.restores,
+    promotedFrom: order.promotedFrom,
+    reason: order.reason,
+    actor: run.actor,
+    run: run.url,
+    started,
+    finished: ports.clock.now(),
+  };
 }
 
 /** The record's paragraph for people: what ran before and what runs since. */

@@ -2,8 +2,8 @@ import type { Environment } from "../domain/application.ts";
 import type { Digest } from "../domain/image.ts";
 import type { BakeReady } from "../image/bake.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
-import type { ImageChoice } from "../image/choice.ts";
 import type { ReleaseKind, ReleaseRecord } from "../release/record.ts";
+import type { ChosenImage } from "./plan.ts";
 import type { RolloutRequest } from "./request.ts";
 
 /** One release that is wanted: of what, to where, and where its image comes from. */
@@ -25,12 +25,15 @@ export interface ReleaseOrder {
   readonly guard?: (newest: ReleaseRecord | undefined) => Promise<void>;
 }
 
-/** Where a release's image comes from: a bake, the catalogue, or a record. */
+/** The image of a release in each region where it is needed. */
+export type RegionImages = ReadonlyMap<string, CatalogueImage>;
+
+/** Where a release's image comes from: a bake, the catalogue, or a record; in every region where it is needed. */
 export interface ImageSource {
   /** Reads what there is and decides; changes nothing. */
-  choose(): Promise<ImageChoice>;
+  choose(): Promise<ChosenImage>;
   /** Makes sure that a bake can begin; nothing to do where an image is there. */
-  prepare(choice: ImageChoice): Promise<BakeReady | undefined>;
-  /** The image, available and ours; published as soon as it is a fact. */
-  obtain(choice: ImageChoice, ready: BakeReady | undefined): Promise<CatalogueImage>;
+  prepare(choice: ChosenImage): Promise<BakeReady | undefined>;
+  /** The image, available and ours, in all regions; published as soon as it is a fact. */
+  obtain(choice: ChosenImage, ready: BakeReady | undefined): Promise<RegionImages>;
 }

@@ -5,16 +5,28 @@ import { whyNotLaunchable } from "../image/trust.ts";
 import { readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
 import { type Lock, releaseAbandoned, releaseLock, takeLock } from "../release/lock.ts";
+import { waitForForeign } from "../rollout/follow.ts";
 import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-template.ts";
+import { Pace } from "../rollout/pace.ts";
 import { isOurs } from "../rollout/refresh.ts";
-import { waitForForeign } from "../rollout/rollout.ts";
-import { observeTarget } from "../rollout/target-state.ts";
-import { changeOf, rollOutImage, rolloutTools } from "./carry-out.ts";
-import { planRelease, type ReleasePlan, type Settled, type Situation } from "./plan.ts";
+import { observeSurroundings } from "../rollout/surroundings.ts";
+import { alreadyRuns, instanceCount, observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { changeOf, retireVersions, rollOutImages, rolloutTools } from "./carry-out.ts";
+import {
+  type ChosenImage,
+  homeOf,
+  imageIn,
+  type ObservedTarget,
+  planRelease,
+  type ReleasePlan,
+  type Settled,
+  type Situation,
+} from "./plan.ts";
+import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
-import { ownAccount } from "./recorded-image.ts";
 import { writeRecord } from "./recording.ts";
 import type { ReleaseOrder } from "./release-order.ts";
+import { proveSmokeTest } from "./smoke-test.ts";
 
 /**
  * One release: observe, plan, and where there is something to do: lock, look again, bake, roll out, verify, record.
@@ -33,6 +45,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     return;
   }
   if (!plan.rollOut && !plan.record) {
+    // Nothing is rolled out, so the image is there in all regions: this only publishes it.
     await order.source.obtain(plan.image, undefined);
     publishUnchanged(situation, name, ports);
     // An earlier attempt that came as far as the record may have died holding the lock.
@@ -40,17 +53,20 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     return;
   }
   // Independent of each other: whether a bake could begin, and whether there would be a way back.
-  const [ready] = await Promise.all([order.source.prepare(plan.image), proveWayBack(plan, situation, ports)]);
+  const [ready] = await Promise.all([
+    order.source.prepare(plan.image),
+    proveWayBack(plan, situation, ports),
+    plan.rollOut ? proveSmokeTest(order.environment.rollout.smokeTest, ports) : undefined,
+  ]);
   await underLock(order, ports, async (contended) => {
     const settled = await lookAgain(contended, { situation, plan }, order, ports);
     // The name may have been taken meanwhile: then the bake is prepared anew, with another.
     const prepared = settled.plan === plan ? ready : await order.source.prepare(settled.plan.image);
-    const image = await order.source.obtain(settled.plan.image, prepared);
-    const version = settled.plan.rollOut
-      ? await rollOutImage(settled, image, order, ports)
-      : { ...settled.situation.target.template };
-    if (settled.plan.record) await writeRecord(settled, image, version, started, order, ports);
+    const images = await order.source.obtain(settled.plan.image, prepared);
+    const versions = await rollOutImages(settled, images, order, ports);
+    if (settled.plan.record) await writeRecord(settled, images, versions, started, order, ports);
     else publishUnchanged(settled.situation, name, ports);
+    if (settled.plan.rollOut) await retireVersions(settled, versions, ports);
   });
 }
 
@@ -58,25 +74,39 @@ function plannedFor(order: ReleaseOrder, situation: Situation): ReleasePlan {
   return planRelease(situation, { ...order, recordPrefix: order.request.application.recordPrefix });
 }
 
-/** Independent reads, at the same time: the ledger, the target, the images. */
+/** Independent reads, at the same time: the ledger, the targets, the images; then what surrounds the targets. */
 async function observe(order: ReleaseOrder, ports: Ports): Promise<Situation> {
   const { application } = order.request;
   const { name, targets } = order.environment;
-  const [target] = targets;
-  if (target === undefined) throw new Error(`environment ${name} has no target`);
   const names = application.environments.map((environment) => environment.name);
-  const [pages, state, image] = await Promise.all([
+  const [pages, states, image] = await Promise.all([
     readLedger(ports.repository, application.recordPrefix, names, ports.log),
-    observeTarget(ports.aws, target),
+    Promise.all(targets.map((target) => observeTarget(ports.aws, target))),
     order.source.choose(),
   ]);
   refuseForeignLedger(pages.get(name)?.newest, application.name);
   return {
     ledger: pages.get(name) ?? { newest: undefined, records: [], highestNumber: 0 },
     elsewhere: [...pages].flatMap(([other, page]) => (other === name ? [] : (page.newest ?? []))),
-    target: state,
+    targets: await Promise.all(states.map((state) => withSurroundings(state, image, order, ports))),
     image,
   };
+}
+
+/** What surrounds a target matters only where it is to be rolled out. */
+async function withSurroundings(
+  state: TargetState,
+  image: ChosenImage,
+  { environment }: ReleaseOrder,
+  ports: Ports,
+): Promise<ObservedTarget> {
+  const { instanceType, rollout } = environment;
+  const there = imageIn(image, homeOf(environment), state.target.region);
+  if (there !== undefined && alreadyRuns(state, there.id, instanceType)) {
+    return { state, surroundings: { alarms: new Map(), architectures: new Map() } };
+  }
+  const wanted = { alarms: rollout.alarms ?? [], instanceType };
+  return { state, surroundings: await observeSurroundings(ports.aws, state, wanted) };
 }
 
 /** Two applications in one repository whose environments have one name would take each other's releases for their own. */
@@ -94,9 +124,14 @@ function refuseForeignLedger(newest: ReleaseRecord | undefined, application: str
 /** Says whether what the environment runs now could be restored now: the way back is best proved before it is needed. */
 async function proveWayBack(plan: ReleasePlan, { ledger }: Situation, ports: Ports): Promise<void> {
   const { newest } = ledger;
-  const { region } = plan.target;
-  const id = newest?.images[region];
-  if (!plan.rollOut || newest === undefined || id === undefined) return;
+  if (!plan.rollOut || newest === undefined) return;
+  const regions = new Set(plan.targets.map(({ target }) => target.region));
+  await Promise.all([...regions].map((region) => proveWayBackIn(region, newest, ports)));
+}
+
+async function proveWayBackIn(region: string, newest: ReleaseRecord, ports: Ports): Promise<void> {
+  const id = newest.images[region];
+  if (id === undefined) return;
   const [image, account] = await Promise.all([
     describeImage(await ports.aws.ec2(region), region, id),
     ownAccount(region, ports),
@@ -204,21 +239,44 @@ async function lookAgain(
     ports.log.info("Another run released meanwhile: looking again");
     settled = await observeAndPlan(order, ports);
   }
-  for (
-    let active = settled.situation.target.activeRefresh;
-    active !== undefined;
-    active = settled.situation.target.activeRefresh
-  ) {
-    const ours = await ourVersion(settled, order, ports);
-    if (
-      ours !== undefined &&
-      isOurs(active, { LaunchTemplate: { LaunchTemplateId: ours.id, Version: ours.version } })
-    )
-      break;
-    await waitForForeign(rolloutTools(order.request, ports), before.plan.target, active);
+  for (;;) {
+    const foreign = await foreignRefreshes(settled, order, ports);
+    if (foreign.length === 0) return settled;
+    await Promise.all(foreign.map((state) => waitFor(state, order, ports)));
     settled = await observeAndPlan(order, ports);
   }
-  return settled;
+}
+
+/** The targets on which a refresh is running that does not bring this release. */
+async function foreignRefreshes(
+  { situation }: Settled,
+  order: ReleaseOrder,
+  ports: Ports,
+): Promise<readonly TargetState[]> {
+  const looked = await Promise.all(
+    situation.targets.map(async ({ state }) => {
+      const { activeRefresh } = state;
+      if (activeRefresh === undefined) return [];
+      const ours = await ourVersion(state, situation, order, ports);
+      return ours !== undefined &&
+        isOurs(activeRefresh, { LaunchTemplate: { LaunchTemplateId: ours.id, Version: ours.version } })
+        ? []
+        : [state];
+    }),
+  );
+  return looked.flat();
+}
+
+function waitFor(state: TargetState, order: ReleaseOrder, ports: Ports): Promise<void> {
+  const { activeRefresh, warmup, target } = state;
+  if (activeRefresh === undefined) return Promise.resolve();
+  const pace = new Pace({
+    capacity: instanceCount(state),
+    warmup: activeRefresh.Preferences?.InstanceWarmup ?? warmup ?? 0,
+    preferences: activeRefresh.Preferences ?? {},
+    image: "the other refresh's version",
+  });
+  return waitForForeign(rolloutTools(order.request, ports), target, activeRefresh, pace);
 }
 
 async function observeAndPlan(order: ReleaseOrder, ports: Ports): Promise<Settled> {
@@ -229,15 +287,14 @@ async function observeAndPlan(order: ReleaseOrder, ports: Ports): Promise<Settle
 
 /** The template version that an earlier run of this release made, where its image exists. */
 async function ourVersion(
-  { situation }: Settled,
+  state: TargetState,
+  { image }: Situation,
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<TemplateVersion | undefined> {
-  const { image, target } = situation;
-  if (image.kind === "bake") return undefined;
-  return findTemplateVersion(
-    await ports.aws.ec2(target.target.region),
-    target,
-    changeOf(image.image, order.environment),
-  );
+  const { region } = state.target;
+  const there = imageIn(image, homeOf(order.environment), region);
+  if (there === undefined) return undefined;
+  const change = changeOf(there, state, order.environment);
+  return findTemplateVersion(await ports.aws.ec2(region), state.template, change);
 }

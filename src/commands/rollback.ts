@@ -1,5 +1,5 @@
 import { markdownTable } from "markdown-table";
-import { type Environment, type Target, targetName } from "../domain/application.ts";
+import { type Environment, targetName } from "../domain/application.ts";
 import { KilnError, RolloutError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { findByIds } from "../image/catalogue.ts";
@@ -7,12 +7,16 @@ import { whyNotLaunchable } from "../image/trust.ts";
 import { chooseRestore, originOf } from "../release/history.ts";
 import { HISTORY_READ, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
+import { followRefresh } from "../rollout/follow.ts";
+import { Pace } from "../rollout/pace.ts";
 import { rollBackActive } from "../rollout/refresh.ts";
-import { followRefresh } from "../rollout/rollout.ts";
-import { observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { observeTarget, type TargetState, instanceCount } from "../rollout/target-state.ts";
 import { rolloutTools } from "./carry-out.ts";
+import { regionsOf } from "./image.ts";
+import { homeOf } from "./plan.ts";
+import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
-import { ownAccount, recordedImage } from "./recorded-image.ts";
+import { recordedImage } from "./recorded-image.ts";
 import { releaseTo } from "./release.ts";
 import type { RollbackRequest } from "./request.ts";
 
@@ -22,9 +26,8 @@ import type { RollbackRequest } from "./request.ts";
  */
 export async function rollback(request: RollbackRequest, ports: Ports): Promise<void> {
   const [environment] = request.environments;
-  const target = environment?.targets[0];
-  if (environment === undefined || target === undefined) throw new Error("a rollback of no environment");
-  const [pages, state] = await Promise.all([
+  if (environment === undefined) throw new Error("a rollback of no environment");
+  const [pages, states] = await Promise.all([
     readLedger(
       ports.repository,
       request.application.recordPrefix,
@@ -32,22 +35,34 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
       ports.log,
       HISTORY_READ,
     ),
-    observeTarget(ports.aws, target),
+    Promise.all(environment.targets.map((target) => observeTarget(ports.aws, target))),
   ]);
   const history = pages.get(environment.name)?.records ?? [];
   const [newest] = history;
-  const underWay = newest !== undefined && bringsSomethingElse(state, newest);
+  const underWay = newest === undefined ? [] : states.filter((state) => bringsSomethingElse(state, newest));
   // While something new is on its way, the release before it is the newest recorded one.
   const choice =
-    underWay && request.to === "previous"
+    underWay.length > 0 && newest !== undefined && request.to === "previous"
       ? { kind: "found" as const, record: newest }
       : chooseRestore(history, request.to);
-  if (choice.kind === "none") throw await noSuchRelease(choice.why, history, target, ports);
+  if (choice.kind === "none") throw await noSuchRelease(choice.why, history, homeOf(environment), ports);
   const stopped =
-    underWay && choice.record.images[target.region] === newest.images[target.region]
-      ? await stopRefresh(state, request, ports)
-      : false;
+    newest !== undefined && sameImages(choice.record, newest) && (await stopAll(underWay, request, ports));
   await restore(choice.record, history, stopped, environment, request, ports);
+}
+
+/** Has AWS roll all of the running refreshes back; true where that brought each of them back. */
+async function stopAll(
+  underWay: readonly TargetState[],
+  request: RollbackRequest,
+  ports: Ports,
+): Promise<boolean> {
+  const stopped = await Promise.all(underWay.map((state) => stopRefresh(state, request, ports)));
+  return stopped.length > 0 && stopped.every(Boolean);
+}
+
+function sameImages(a: ReleaseRecord, b: ReleaseRecord): boolean {
+  return Object.entries(a.images).every(([region, id]) => b.images[region] === id);
 }
 
 async function restore(
@@ -59,7 +74,6 @@ async function restore(
   ports: Ports,
 ): Promise<void> {
   const record = originOf(chosen, history);
-  const region = environment.targets[0]?.region ?? "";
   ports.log.info(
     `Roll ${environment.name} back to ${formatReleaseTag(record.tag)}: ${record.version}, commit ${record.commit.slice(0, 12)}`,
   );
@@ -70,7 +84,7 @@ async function restore(
       commit: record.commit,
       version: record.version,
       digest: record.imageDigest,
-      source: recordedImage(record, region, ports),
+      source: recordedImage(record, regionsOf(environment), ports),
       restores: formatReleaseTag(record.tag),
       ...(request.reason === undefined ? {} : { reason: request.reason }),
       alwaysRecord: stopped,
@@ -124,8 +138,14 @@ async function stopRefresh(state: TargetState, request: RollbackRequest, ports: 
     }
   }
   ports.unfinished.refreshStarted({ ...target, id });
-  const { verdict } = await followRefresh(rolloutTools(request, ports), target, id);
-  if (verdict.kind === "failed") {
+  const pace = new Pace({
+    capacity: instanceCount(state),
+    warmup: activeRefresh?.Preferences?.InstanceWarmup ?? state.warmup ?? 0,
+    preferences: {},
+    image: "the release that is being stopped",
+  });
+  const { verdict } = await followRefresh(rolloutTools(request, ports), { target, id, pace });
+  if (verdict.kind === "failed" || verdict.kind === "rollback-failed") {
     throw new RolloutError(
       `${targetName(target)}: the running refresh could not be rolled back: ${verdict.why}`,
       {
@@ -144,20 +164,20 @@ const SHOWN = 10;
 async function noSuchRelease(
   why: string,
   history: readonly ReleaseRecord[],
-  target: Target,
+  region: string,
   ports: Ports,
 ): Promise<KilnError> {
   const shown = history.slice(0, SHOWN);
-  const ids = shown.flatMap((record) => record.images[target.region] ?? []);
+  const ids = shown.flatMap((record) => record.images[region] ?? []);
   const [images, account] = await Promise.all([
-    findByIds(await ports.aws.ec2(target.region), target.region, ids),
-    ownAccount(target.region, ports),
+    findByIds(await ports.aws.ec2(region), region, ids),
+    ownAccount(region, ports),
   ]);
   const rows = shown.map((record) => {
-    const id = record.images[target.region];
+    const id = record.images[region];
     const obstacle =
       id === undefined
-        ? `no image in ${target.region}`
+        ? `no image in ${region}`
         : whyNotLaunchable(images.get(id), { digest: record.imageDigest, account });
     return [
       String(record.tag.number),

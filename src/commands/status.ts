@@ -1,4 +1,4 @@
-import type { Environment, Target } from "../domain/application.ts";
+import { type Environment, type Target, targetName } from "../domain/application.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
@@ -9,11 +9,11 @@ import { whyNotLaunchable } from "../image/trust.ts";
 import { readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
 import { statusTable } from "../release/status-table.ts";
-import { driftOf } from "../rollout/drift.ts";
+import { driftOf, runsRecorded } from "../rollout/drift.ts";
 import { imagesOfVersions } from "../rollout/launch-template.ts";
-import { inService, observeTarget, runsVersion, type TargetState } from "../rollout/target-state.ts";
+import { inService, observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
-import { ownAccount } from "./recorded-image.ts";
 import type { StatusRequest } from "./request.ts";
 
 /** `status`: for each environment the newest record beside what AWS says now; changes nothing. */
@@ -25,11 +25,13 @@ export async function status(request: StatusRequest, ports: Ports): Promise<void
   const regions = new Set(environments.flatMap(({ targets }) => targets.map((target) => target.region)));
   const [images, states] = await Promise.all([
     readImages([...regions], [...records.values()], ports),
-    Promise.all(environments.map((environment) => stateOf(environment, ports))),
+    Promise.all(
+      environments.map(({ targets }) => Promise.all(targets.map((target) => stateOf(target, ports)))),
+    ),
   ]);
   const entries = await Promise.all(
     environments.map((environment, index) =>
-      entryOf(environment, pages.get(environment.name)?.records ?? [], states[index], images, ports),
+      entryOf(environment, pages.get(environment.name)?.records ?? [], states[index] ?? [], images, ports),
     ),
   );
   ports.facts.publish({ status: entries, outcome: "succeeded" });
@@ -69,14 +71,15 @@ async function readImages(
   return { account: await account, byRegion: new Map(await Promise.all(byRegion)) };
 }
 
+/** A target as it is, or why it could not be read. */
+type Observed = { readonly target: Target; readonly state: TargetState | KilnError };
+
 /** A target that cannot be read is drift of its environment, not the end of the report. */
-async function stateOf(environment: Environment, ports: Ports): Promise<TargetState | KilnError> {
-  const [target] = environment.targets;
-  if (target === undefined) return new KilnError("it has no target");
+async function stateOf(target: Target, ports: Ports): Promise<Observed> {
   try {
-    return await observeTarget(ports.aws, target);
+    return { target, state: await observeTarget(ports.aws, target) };
   } catch (error) {
-    if (error instanceof KilnError && error.name === "KilnError") return error;
+    if (error instanceof KilnError && error.name === "KilnError") return { target, state: error };
     throw error;
   }
 }
@@ -84,56 +87,97 @@ async function stateOf(environment: Environment, ports: Ports): Promise<TargetSt
 async function entryOf(
   environment: Environment,
   history: readonly ReleaseRecord[],
-  state: TargetState | KilnError | undefined,
+  observed: readonly Observed[],
   images: Images,
   ports: Ports,
 ): Promise<StatusResult> {
-  const [target] = environment.targets;
-  const { name } = environment;
   const [record] = history;
-  if (target === undefined || state === undefined || state instanceof KilnError) {
-    return {
-      environment: name,
-      ...recordFacts(record, target, images, ports),
-      drift: [state instanceof KilnError ? state.message : "it has no target"],
-    };
-  }
-  const imageId = record?.images[target.region];
-  const recorded = record?.targets.find(
-    (entry) => entry.region === target.region && entry.group === target.autoScalingGroup,
+  const parts = await Promise.all(
+    observed.map(async ({ target, state }) => {
+      const part =
+        state instanceof KilnError
+          ? { drift: [state.message] }
+          : await targetPart(target, state, history, images, ports);
+      // Where there are several, each says which it is.
+      return observed.length === 1
+        ? part
+        : { ...part, drift: part.drift.map((line) => `${targetName(target)}: ${line}`) };
+    }),
   );
-  const facts = {
-    environment: name,
-    ...recordFacts(record, target, images, ports),
-    capacity: state.capacity.desired,
-    inService: inService(state).length,
+  const drift = parts.flatMap((part) => part.drift);
+  return {
+    environment: environment.name,
+    ...recordFacts(record, observed[0]?.target, images, ports),
+    ...total(parts),
+    // With no release yet every target says so; once is enough.
+    drift:
+      record === undefined
+        ? [...new Set(drift.map((line) => line.replace(/^\S+: (?=there is no)/, "")))]
+        : drift,
   };
-  if (record === undefined || imageId === undefined || recorded === undefined) {
-    return {
-      ...facts,
-      drift: [
-        record === undefined
-          ? "there is no release yet"
-          : `${formatReleaseTag(record.tag)} does not name this target`,
-      ],
-    };
+}
+
+/** One target's part of an environment's status. */
+interface TargetPart {
+  readonly capacity?: number;
+  readonly inService?: number;
+  readonly running?: number;
+  readonly drift: readonly string[];
+}
+
+function total(parts: readonly TargetPart[]): Pick<StatusResult, "capacity" | "inService" | "running"> {
+  const sum = (of: (part: TargetPart) => number | undefined): number | undefined => {
+    const known = parts.flatMap((part) => of(part) ?? []);
+    return known.length === 0 ? undefined : known.reduce((all, each) => all + each, 0);
+  };
+  const [capacity, serving, running] = [
+    sum((part) => part.capacity),
+    sum((part) => part.inService),
+    sum((part) => part.running),
+  ];
+  return {
+    ...(capacity === undefined ? {} : { capacity }),
+    ...(serving === undefined ? {} : { inService: serving }),
+    ...(running === undefined ? {} : { running }),
+  };
+}
+
+async function targetPart(
+  target: Target,
+  state: TargetState,
+  history: readonly ReleaseRecord[],
+  images: Images,
+  ports: Ports,
+): Promise<TargetPart> {
+  const [record] = history;
+  const serving = inService(state);
+  const counts = { capacity: state.capacity.desired, inService: serving.length };
+  const imageId = record?.images[target.region];
+  const entry = record?.targets.find(
+    ({ region, group }) => region === target.region && group === target.autoScalingGroup,
+  );
+  if (record === undefined || imageId === undefined || entry === undefined) {
+    const why =
+      record === undefined
+        ? "there is no release yet"
+        : `${formatReleaseTag(record.tag)} does not name this target`;
+    return { ...counts, drift: [why] };
   }
-  const template = { id: recorded.launchTemplate, version: recorded.version };
-  const onIt = inService(state).filter((instance) => runsVersion(instance, template, imageId));
-  const others =
-    onIt.length < inService(state).length ? await otherImages(state, ports) : new Map<string, string>();
+  const recorded = {
+    release: formatReleaseTag(record.tag),
+    imageId,
+    template: { id: entry.launchTemplate, version: entry.version },
+  };
+  const onIt = serving.filter((instance) => runsRecorded(state, instance, recorded));
+  const others = onIt.length < serving.length ? await otherImages(state, ports) : new Map<string, string>();
   const image = images.byRegion.get(target.region)?.get(imageId);
   const gone = whyNotLaunchable(image, { digest: record.imageDigest, account: images.account });
+  const known = { ofVersions: others, releases: releasesByImage(history, target) };
   return {
-    ...facts,
+    ...counts,
     running: onIt.length,
     drift: [
-      ...driftOf(
-        state,
-        { release: formatReleaseTag(record.tag), imageId, template },
-        { ofVersions: others, releases: releasesByImage(history, target) },
-        ports.clock.now(),
-      ),
+      ...driftOf(state, recorded, known, ports.clock.now()),
       ...(gone === undefined ? [] : [`the record's image ${imageId}: ${gone}`]),
     ],
   };

@@ -38,6 +38,8 @@ export interface DetachedProgram {
   readonly exit: Promise<number>;
   /** Asks it to stop and clean up after itself (SIGTERM). */
   stop(): void;
+  /** Ends it and all that it started, at once (SIGKILL); nothing where they have ended. */
+  kill(): void;
 }
 
 export interface Subprocess {

@@ -65,7 +65,13 @@ export interface TargetResult {
   readonly seconds?: number;
   /** Instances in service that were seen to run the image. */
   readonly verified?: number;
+  /** Where the target ended; absent while it is under way. */
+  readonly ended?: TargetEnd;
 }
+
+/** Where a target of a release ended; `failed`: on neither the new release nor surely on the one before. */
+export const TARGET_ENDS = ["released", "rolled-back", "unchanged", "failed"] as const;
+export type TargetEnd = (typeof TARGET_ENDS)[number];
 
 /** An environment's newest record beside what AWS says now. */
 export interface StatusResult {

@@ -1,5 +1,5 @@
 import { formatDuration } from "../domain/duration.ts";
-import { inService, runsVersion, type TargetState } from "./target-state.ts";
+import { inService, runsVersion, type TargetInstance, type TargetState } from "./target-state.ts";
 
 /** What the newest record says that a target runs. */
 export interface Recorded {
@@ -17,6 +17,15 @@ export interface KnownImages {
 }
 
 /**
+ * Whether an instance runs what the record says. Overrides of a policy may have templates of their own, which the record
+ * does not name: what they launch now counts where it is the record's image.
+ */
+export function runsRecorded(state: TargetState, instance: TargetInstance, recorded: Recorded): boolean {
+  const own = state.overrideTemplates.filter(({ imageId }) => imageId === recorded.imageId);
+  return runsVersion(instance, [recorded.template, ...own], recorded.imageId);
+}
+
+/**
  * In words, how a target differs from what its newest record says; empty where it does not. Pure.
  */
 export function driftOf(
@@ -30,7 +39,7 @@ export function driftOf(
   const { template, activeRefresh } = state;
   const strangers = new Map<string, number>();
   for (const instance of serving) {
-    if (runsVersion(instance, recorded.template, recorded.imageId)) continue;
+    if (runsRecorded(state, instance, recorded)) continue;
     const image =
       instance.imageId ??
       known.ofVersions.get(`${instance.templateId ?? ""}@${instance.templateVersion ?? ""}`) ??

@@ -1,21 +1,32 @@
 import { createHash } from "node:crypto";
-import { type DesiredConfiguration, UpdateAutoScalingGroupCommand } from "@aws-sdk/client-auto-scaling";
 import {
+  type DesiredConfiguration,
+  type LaunchTemplateOverrides,
+  UpdateAutoScalingGroupCommand,
+} from "@aws-sdk/client-auto-scaling";
+import {
+  type _InstanceType,
   CreateLaunchTemplateVersionCommand,
   DescribeLaunchTemplateVersionsCommand,
   type EC2Client,
+  type RequestLaunchTemplateData,
 } from "@aws-sdk/client-ec2";
 import type { AwsClients } from "../aws/clients.ts";
-import { targetName } from "../domain/application.ts";
+import { type Target, targetName } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
-import type { TargetState } from "./target-state.ts";
+import {
+  type EffectiveTemplate,
+  overridesOf,
+  type PinnedVersion,
+  templateOf,
+  templatesOf,
+  type TargetState,
+} from "./target-state.ts";
 
-/** A launch template version, pinned by number. */
-export interface TemplateVersion {
-  readonly id: string;
+/** A launch template version with its template's name. */
+export interface TemplateVersion extends PinnedVersion {
   readonly name: string;
-  readonly version: string;
 }
 
 /** What a release changes in the launch template. */
@@ -28,31 +39,43 @@ export interface TemplateChange {
 /** Longest description of a version (EC2 API reference, CreateLaunchTemplateVersion, VersionDescription). */
 const MAX_DESCRIPTION = 255;
 
-/** Says what a version is and what it was made from: versions cannot be tagged, so this is how ours are known again. */
-function describe(state: TargetState, change: TemplateChange): string {
-  const text = `Kiln: ${change.imageName} ${change.imageId}${change.instanceType === undefined ? "" : ` on ${change.instanceType}`}, from version ${state.template.version}`;
+/** How descriptions of versions that Kiln made begin: versions cannot be tagged. */
+export const DESCRIPTION_PREFIX = "Kiln: ";
+
+/** Says what a version is and what it was made from: this is how ours are known again. */
+function describe(template: EffectiveTemplate, change: TemplateChange): string {
+  const type = change.instanceType === undefined ? "" : ` on ${change.instanceType}`;
+  const text = `${DESCRIPTION_PREFIX}${change.imageName} ${change.imageId}${type}, from version ${template.version}`;
   return text.slice(0, MAX_DESCRIPTION);
 }
 
 /** The version that an earlier run of this release made from the same source, if there is one. */
-export async function findTemplateVersion(
+export function findTemplateVersion(
   ec2: EC2Client,
-  state: TargetState,
+  template: EffectiveTemplate,
   change: TemplateChange,
 ): Promise<TemplateVersion | undefined> {
-  const description = describe(state, change);
+  return findDescribed(ec2, template, change.imageId, describe(template, change));
+}
+
+async function findDescribed(
+  ec2: EC2Client,
+  template: EffectiveTemplate,
+  imageId: string,
+  description: string,
+): Promise<TemplateVersion | undefined> {
   let token: string | undefined;
   do {
     const page = await ec2.send(
       new DescribeLaunchTemplateVersionsCommand({
-        LaunchTemplateId: state.template.id,
-        Filters: [{ Name: "image-id", Values: [change.imageId] }],
+        LaunchTemplateId: template.id,
+        Filters: [{ Name: "image-id", Values: [imageId] }],
         MaxResults: 200,
         ...(token === undefined ? {} : { NextToken: token }),
       }),
     );
     const found = page.LaunchTemplateVersions?.find((version) => version.VersionDescription === description);
-    if (found?.VersionNumber !== undefined) return toVersion(state, found.VersionNumber);
+    if (found?.VersionNumber !== undefined) return versionOf(template, found.VersionNumber);
     token = page.NextToken;
   } while (token !== undefined);
   return undefined;
@@ -63,36 +86,46 @@ export async function findTemplateVersion(
  * instance type) changed. The client token is the same for a run and its re-run.
  * @throws KilnError where AWS says at once that instances could not be launched from it
  */
-export async function createTemplateVersion(
+export function createTemplateVersion(
   ec2: EC2Client,
-  state: TargetState,
+  target: Target,
+  template: EffectiveTemplate,
   change: TemplateChange,
 ): Promise<TemplateVersion> {
-  const description = describe(state, change);
+  return create(ec2, target, template, describe(template, change), {
+    ImageId: change.imageId,
+    ...(change.instanceType === undefined ? {} : { InstanceType: change.instanceType as _InstanceType }),
+  });
+}
+
+async function create(
+  ec2: EC2Client,
+  target: Target,
+  template: EffectiveTemplate,
+  description: string,
+  data: RequestLaunchTemplateData,
+): Promise<TemplateVersion> {
   const { LaunchTemplateVersion, Warning } = await ec2.send(
     new CreateLaunchTemplateVersionCommand({
-      LaunchTemplateId: state.template.id,
-      SourceVersion: state.template.version,
+      LaunchTemplateId: template.id,
+      SourceVersion: template.version,
       VersionDescription: description,
-      LaunchTemplateData: {
-        ImageId: change.imageId,
-        ...(change.instanceType === undefined ? {} : { InstanceType: change.instanceType as never }),
-      },
-      ClientToken: createHash("sha256").update(`${state.template.id}\n${description}`).digest("hex"),
+      LaunchTemplateData: data,
+      ClientToken: createHash("sha256").update(`${template.id}\n${description}`).digest("hex"),
     }),
   );
   const number = LaunchTemplateVersion?.VersionNumber;
   const errors = (Warning?.Errors ?? []).map((error) => `${error.Code ?? ""}: ${error.Message ?? ""}`);
   if (number === undefined || errors.length > 0) {
     throw new KilnError(
-      `${targetName(state.target)}: AWS would not launch instances from the new version of ${state.template.name}`,
+      `${targetName(target)}: AWS would not launch instances from the new version of ${template.name}`,
       {
-        state: `The group is as it was, on version ${state.template.version}. ${errors.join("; ")}`,
+        state: `The group is as it was, on version ${template.version}. ${errors.join("; ")}`,
         next: "Correct the launch template's settings that AWS names, then run the job again.",
       },
     );
   }
-  return toVersion(state, number);
+  return versionOf(template, number);
 }
 
 /** The image of each of some versions of a template, by `<template>@<version>`; one request. */
@@ -116,33 +149,115 @@ export async function imagesOfVersions(
   );
 }
 
-function toVersion(state: TargetState, number: number): TemplateVersion {
-  return { id: state.template.id, name: state.template.name, version: String(number) };
+function versionOf(template: EffectiveTemplate, number: number): TemplateVersion {
+  return { id: template.id, name: template.name, version: String(number) };
 }
 
-/**
- * The group's configuration with another template version: the mixed instances policy whole, else the template alone.
- * Sending only the template to a group with a policy would drop the policy (user guide: start an instance refresh).
- */
-export function configurationWith(state: TargetState, version: TemplateVersion): DesiredConfiguration {
-  const specification = { LaunchTemplateId: version.id, Version: version.version };
-  const policy = state.mixedInstancesPolicy;
-  if (policy === undefined) return { LaunchTemplate: specification };
+/** Which version a template of the group is to launch from. */
+export type VersionChoice = (template: EffectiveTemplate) => PinnedVersion;
+
+/** The versions of a release, by the templates that they were made from; the group's own first. */
+export interface ReleaseVersions {
+  readonly base: TemplateVersion;
+  readonly all: readonly TemplateVersion[];
+  readonly choose: VersionChoice;
+}
+
+export function releaseVersions(
+  made: readonly (readonly [EffectiveTemplate, TemplateVersion])[],
+): ReleaseVersions {
+  const [first] = made;
+  if (first === undefined) throw new Error("a release without a template version");
+  const all = made.map(([, version]) => version);
   return {
-    MixedInstancesPolicy: {
-      ...policy,
-      LaunchTemplate: { ...policy.LaunchTemplate, LaunchTemplateSpecification: specification },
-    },
+    base: first[1],
+    all,
+    choose: (template) => made.find(([source]) => source === template)?.[1] ?? template,
   };
 }
 
 /**
- * Sets the group to the number that `$Latest` or `$Default` means now. Changes nothing about what it launches, but from
- * here on a new version is not a release by itself, and AWS can roll back (user guide: undo changes with a rollback).
+ * The group's configuration with other template versions: the mixed instances policy whole, its overrides' own templates
+ * and images included, else the template alone. Sending only the template to a group with a policy would drop the policy,
+ * and an override with a template or an image of its own would stay on it (user guide: start an instance refresh).
+ * @param image put where overrides have one of their own; for `ReplaceRootVolume` into every override, which needs it there
  */
-export async function pinTemplate(clients: AwsClients, state: TargetState): Promise<void> {
-  const autoScaling = await clients.autoScaling(state.target.region);
-  const configuration = configurationWith(state, { ...state.template });
+export function configurationWith(
+  state: TargetState,
+  choose: VersionChoice,
+  image?: { readonly id: string; readonly inEveryOverride: boolean },
+): DesiredConfiguration {
+  const base = choose(state.template);
+  const specification = { LaunchTemplateId: base.id, Version: base.version };
+  const policy = state.mixedInstancesPolicy;
+  if (policy === undefined) return { LaunchTemplate: specification };
+  const overrides = overridesOf(state).map((override) => overrideWith(state, override, choose, image));
+  const { Overrides: _, ...launchTemplate } = policy.LaunchTemplate ?? {};
+  return {
+    MixedInstancesPolicy: {
+      ...policy,
+      LaunchTemplate: {
+        ...launchTemplate,
+        LaunchTemplateSpecification: specification,
+        // The SDK sends an empty list as an empty value, which the API refuses.
+        ...(overrides.length === 0 ? {} : { Overrides: overrides }),
+      },
+    },
+  };
+}
+
+function overrideWith(
+  state: TargetState,
+  override: LaunchTemplateOverrides,
+  choose: VersionChoice,
+  image: { readonly id: string; readonly inEveryOverride: boolean } | undefined,
+): LaunchTemplateOverrides {
+  const own = override.LaunchTemplateSpecification;
+  const template = own && templateOf(own, templatesOf(state));
+  const version = template && choose(template);
+  return {
+    ...override,
+    ...(version === undefined
+      ? {}
+      : { LaunchTemplateSpecification: { LaunchTemplateId: version.id, Version: version.version } }),
+    ...(image !== undefined && (image.inEveryOverride || override.ImageId !== undefined)
+      ? { ImageId: image.id }
+      : {}),
+  };
+}
+
+/** What the group launches from now, as a desired configuration: what a rollback of ours restores. */
+export function savedConfiguration(state: TargetState): DesiredConfiguration {
+  return configurationWith(state, (template) => template);
+}
+
+/** Whether a template takes its image from a parameter of Systems Manager (`resolve:ssm:…`). */
+export function isAlias(imageId: string | undefined): boolean {
+  return imageId?.startsWith("resolve:") === true;
+}
+
+/**
+ * Sets the group to numbers and AMI ids: those that `$Latest`, `$Default` or an alias of Systems Manager mean now. Changes
+ * nothing about what it launches, but from here on a new version is not a release by itself, and AWS can roll back, which
+ * it refuses for any of the three (user guide: undo changes with a rollback; using Systems Manager parameters).
+ */
+export async function pinTemplates(clients: AwsClients, state: TargetState): Promise<ReleaseVersions> {
+  const [autoScaling, ec2] = await Promise.all([
+    clients.autoScaling(state.target.region),
+    clients.ec2(state.target.region),
+  ]);
+  const pinned = releaseVersions(
+    await Promise.all(
+      templatesOf(state).map(
+        async (template) =>
+          [
+            template,
+            isAlias(template.imageId) ? await withoutAlias(ec2, state.target, template) : { ...template },
+          ] as const,
+      ),
+    ),
+  );
+  const configuration = configurationWith(state, pinned.choose);
   await autoScaling.send(
     new UpdateAutoScalingGroupCommand({
       AutoScalingGroupName: state.target.autoScalingGroup,
@@ -151,5 +266,37 @@ export async function pinTemplate(clients: AwsClients, state: TargetState): Prom
         ? {}
         : { MixedInstancesPolicy: configuration.MixedInstancesPolicy }),
     }),
+  );
+  return pinned;
+}
+
+/** A version that names the AMI which the alias means now; the one that an earlier run made, where there is one. */
+async function withoutAlias(
+  ec2: EC2Client,
+  target: Target,
+  template: EffectiveTemplate,
+): Promise<TemplateVersion> {
+  const { LaunchTemplateVersions } = await ec2.send(
+    new DescribeLaunchTemplateVersionsCommand({
+      LaunchTemplateId: template.id,
+      Versions: [template.version],
+      ResolveAlias: true,
+    }),
+  );
+  const imageId = LaunchTemplateVersions?.[0]?.LaunchTemplateData?.ImageId;
+  if (imageId === undefined || isAlias(imageId)) {
+    throw new KilnError(
+      `${targetName(target)}: what ${template.imageId ?? "?"} means could not be found out`,
+      {
+        state: "Nothing was changed.",
+        next: "See that the parameter exists and holds an AMI id, and that the role may do ssm:GetParameters.",
+      },
+    );
+  }
+  const description = `${DESCRIPTION_PREFIX}${imageId} for ${template.imageId ?? ""}, from version ${template.version}`;
+  const text = description.slice(0, MAX_DESCRIPTION);
+  return (
+    (await findDescribed(ec2, template, imageId, text)) ??
+    (await create(ec2, target, template, text, { ImageId: imageId }))
   );
 }

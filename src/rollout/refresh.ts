@@ -1,9 +1,11 @@
 import {
   type AutoScalingClient,
+  CancelInstanceRefreshCommand,
   type DesiredConfiguration,
   DescribeInstanceRefreshesCommand,
   type InstanceRefresh,
   type RefreshPreferences,
+  type RefreshStrategy,
   RollbackInstanceRefreshCommand,
   StartInstanceRefreshCommand,
 } from "@aws-sdk/client-auto-scaling";
@@ -12,19 +14,27 @@ import { isPassing } from "../aws/errors.ts";
 import { type Target, targetName } from "../domain/application.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import type { Clock } from "../domain/ports.ts";
+import type { Pace } from "./pace.ts";
 import { ACTIVE_STATUSES } from "./target-state.ts";
 
-/** Whether a refresh brings the group to this very configuration. */
+/** Whether a refresh brings the group to this very configuration, rather than back from it. */
 export function isOurs(refresh: InstanceRefresh, configuration: DesiredConfiguration): boolean {
+  return (
+    isFor(refresh, configuration) &&
+    refresh.Status !== "RollbackInProgress" &&
+    refresh.Status !== "Cancelling"
+  );
+}
+
+/** Whether a refresh was started for this very configuration, whichever way it goes now. */
+export function isFor(refresh: InstanceRefresh, configuration: DesiredConfiguration): boolean {
   const wanted = templateOf(configuration);
   const found = templateOf(refresh.DesiredConfiguration ?? {});
   return (
     wanted !== undefined &&
     found !== undefined &&
     wanted.LaunchTemplateId === found.LaunchTemplateId &&
-    wanted.Version === found.Version &&
-    refresh.Status !== "RollbackInProgress" &&
-    refresh.Status !== "Cancelling"
+    wanted.Version === found.Version
   );
 }
 
@@ -50,6 +60,7 @@ export async function startRefresh(
   target: Target,
   configuration: DesiredConfiguration,
   preferences: RefreshPreferences,
+  strategy: RefreshStrategy = "Rolling",
 ): Promise<{ readonly id: string; readonly adopted: boolean }> {
   const once = await tools.clients.autoScalingOnce(target.region);
   for (let tries = 1; ; tries += 1) {
@@ -57,7 +68,7 @@ export async function startRefresh(
       const { InstanceRefreshId } = await once.send(
         new StartInstanceRefreshCommand({
           AutoScalingGroupName: target.autoScalingGroup,
-          Strategy: "Rolling",
+          Strategy: strategy,
           DesiredConfiguration: configuration,
           Preferences: preferences,
         }),
@@ -93,7 +104,10 @@ export function describeRefresh(refresh: InstanceRefresh): string {
   return `${refresh.InstanceRefreshId ?? "?"}, ${refresh.Status ?? "?"}, ${refresh.PercentageComplete ?? 0} %, started ${refresh.StartTime?.toISOString() ?? "just now"}`;
 }
 
-async function activeRefresh(clients: AwsClients, target: Target): Promise<InstanceRefresh | undefined> {
+export async function activeRefresh(
+  clients: AwsClients,
+  target: Target,
+): Promise<InstanceRefresh | undefined> {
   const autoScaling = await clients.autoScaling(target.region);
   const { InstanceRefreshes } = await autoScaling.send(
     new DescribeInstanceRefreshesCommand({ AutoScalingGroupName: target.autoScalingGroup, MaxRecords: 10 }),
@@ -138,14 +152,27 @@ export async function rollBackActive(
   }
 }
 
-/** How a wait asks: often near a change, seldom while little can happen. Milliseconds. */
+/**
+ * Cancels the group's active refresh, where AWS cannot roll it back; instances that were replaced stay replaced
+ * (API reference, CancelInstanceRefresh).
+ */
+export async function cancelActive(clients: AwsClients, target: Target): Promise<void> {
+  const autoScaling = await clients.autoScaling(target.region);
+  try {
+    await autoScaling.send(
+      new CancelInstanceRefreshCommand({ AutoScalingGroupName: target.autoScalingGroup }),
+    );
+  } catch (error) {
+    if (!hasCode(error, "ActiveInstanceRefreshNotFound", "ActiveInstanceRefreshNotFoundFault")) throw error;
+  }
+}
+
+/** How a wait asks. */
 export interface Polling {
-  /** The user's `poll-interval`; undefined: from 5 to 20 seconds, growing while nothing changes. */
+  /** The user's `poll-interval` in milliseconds; undefined: by the refresh's own pace. */
   readonly interval: number | undefined;
 }
 
-const FASTEST = 5000;
-const SLOWEST = 20_000;
 /** Failed looks in a row after which the watch gives up; the refresh itself goes on in AWS. */
 const MAX_FAILED_LOOKS = 10;
 
@@ -153,21 +180,21 @@ export interface Watch {
   readonly target: Target;
   readonly id: string;
   readonly polling: Polling;
+  readonly pace: Pace;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Called with each look; returns true when the wait is over. */
-  readonly onLook: (refresh: InstanceRefresh, changed: boolean) => boolean;
+  /** Called with each look, and with the line to show where something changed; returns true when the wait is over. */
+  readonly onLook: (refresh: InstanceRefresh, line: string | undefined) => boolean | Promise<boolean>;
 }
 
 /**
- * Looks at a refresh until `onLook` is satisfied. Looks that fail in passing (throttling, the network) are not the
- * rollout's failure and are repeated.
+ * Looks at a refresh until `onLook` is satisfied: one request a look. Looks that fail in passing (throttling, the
+ * network) are not the rollout's failure and are repeated.
  * @throws KilnError when looking fails for good; whatever the signal aborted with
  */
 export async function watchRefresh(clients: AwsClients, watch: Watch): Promise<InstanceRefresh> {
+  const { clock, pace } = watch;
   const autoScaling = await clients.autoScaling(watch.target.region);
-  let last = "";
-  let pause = FASTEST;
   let failedLooks = 0;
   for (;;) {
     let refresh: InstanceRefresh | undefined;
@@ -179,26 +206,24 @@ export async function watchRefresh(clients: AwsClients, watch: Watch): Promise<I
       if (!isPassing(error) || failedLooks >= MAX_FAILED_LOOKS) throw stoppedWatching(watch, error);
     }
     if (refresh !== undefined) {
-      const fingerprint = JSON.stringify([
-        refresh.Status,
-        refresh.PercentageComplete,
-        refresh.InstancesToUpdate,
-        refresh.StatusReason,
-      ]);
-      const changed = fingerprint !== last;
-      last = fingerprint;
-      pause = changed ? FASTEST : Math.min(pause * 1.5, SLOWEST);
-      if (watch.onLook(refresh, changed)) return refresh;
+      const line = pace.saw(refresh, clock.now().getTime());
+      if (await watch.onLook(refresh, line)) return refresh;
     }
-    await watch.clock.sleep(watch.polling.interval ?? pause, watch.signal);
+    await clock.sleep(watch.polling.interval ?? pace.nextLook(clock.now().getTime()), watch.signal);
   }
 }
 
-function stoppedWatching(watch: Watch, cause: unknown): KilnError {
+/** The refresh cannot be seen any more; it goes on in AWS, and the next run takes it up. */
+export class WatchLostError extends KilnError {}
+
+function stoppedWatching(watch: Watch, cause: unknown): WatchLostError {
   const error = cause instanceof Error ? cause.message : String(cause);
-  return new KilnError(`Stopped watching the instance refresh of ${targetName(watch.target)}: ${error}`, {
-    state: `The refresh ${watch.id} goes on in AWS by itself, and rolls back by itself if it fails. Nothing was recorded.`,
-    next: "Run the job again: it takes this refresh up where it is.",
-    cause,
-  });
+  return new WatchLostError(
+    `Stopped watching the instance refresh of ${targetName(watch.target)}: ${error}`,
+    {
+      state: `The refresh ${watch.id} goes on in AWS by itself, and rolls back by itself if it fails. Nothing was recorded.`,
+      next: "Run the job again: it takes this refresh up where it is.",
+      cause,
+    },
+  );
 }

@@ -6,6 +6,8 @@ export type Verdict =
   | { readonly kind: "succeeded" }
   /** Ended with the group's instances mixed or unknown; the group's saved configuration is the old one. */
   | { readonly kind: "failed"; readonly why: string }
+  /** The way back failed too: the worst case, in which nobody knows without looking what runs where. */
+  | { readonly kind: "rollback-failed"; readonly why: string }
   /** Ended with everything on the old configuration again: a failed release. */
   | { readonly kind: "rolled-back"; readonly why: string };
 
@@ -38,6 +40,6 @@ const VERDICTS: Readonly<Record<InstanceRefreshStatus, (why: string) => Verdict>
   Successful: () => ({ kind: "succeeded" }),
   Failed: failed,
   Cancelled: (why) => failed(`it was cancelled: ${why}`),
-  RollbackFailed: (why) => failed(`its rollback failed: ${why}`),
+  RollbackFailed: (why) => ({ kind: "rollback-failed", why }),
   RollbackSuccessful: (why) => ({ kind: "rolled-back", why }),
 };

@@ -1,0 +1,3 @@
+import { suiteOf } from "./matrix.ts";
+
+suiteOf("all-at-once");

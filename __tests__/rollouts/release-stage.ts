@@ -1,0 +1,318 @@
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createAwsClients } from "../../src/aws/clients.ts";
+import { everywhere, regionsOf } from "../../src/commands/image.ts";
+import type { Ports } from "../../src/commands/ports.ts";
+import { releaseTo } from "../../src/commands/release.ts";
+import type { Environment, RolloutSettings, Target } from "../../src/domain/application.ts";
+import { CancelledError, KilnError } from "../../src/domain/errors.ts";
+import type { ImageId } from "../../src/domain/image.ts";
+import type { EnvironmentResult } from "../../src/domain/result.ts";
+import { createOctokit } from "../../src/github/client.ts";
+import { createRepository } from "../../src/github/repository.ts";
+import { describeImage } from "../../src/image/catalogue.ts";
+import type { GroupRequest, HealthRule } from "../../sandbox/aws/autoscaling/world.ts";
+import type { Place } from "../../sandbox/aws/fleet.ts";
+import { Query } from "../../sandbox/aws/query.ts";
+import {
+  ACCESS_KEY,
+  HOME,
+  type Sandbox,
+  type SandboxOptions,
+  startSandbox,
+  TOKEN,
+} from "../../sandbox/sandbox.ts";
+import { VirtualTime } from "./virtual-time.ts";
+
+const DIGEST = `sha256:${"ab".repeat(32)}` as const;
+
+/** What a smoke test is played as: its exit code, and how long it takes in milliseconds of virtual time. */
+export interface PlayedTest {
+  readonly code: number;
+  readonly takes?: number;
+}
+
+export interface Released {
+  /** Undefined where the release succeeded. */
+  readonly error: unknown;
+  readonly log: readonly string[];
+  readonly facts: Partial<EnvironmentResult>;
+  /** Environments of the smoke tests that were run. */
+  readonly tests: readonly Readonly<Record<string, string>>[];
+  /** Requests to AWS. */
+  readonly requests: number;
+  /** Milliseconds of virtual time. */
+  readonly took: number;
+}
+
+/** Releases of an image that is there, by the action's own code in this process, on virtual time. */
+export class ReleaseStage implements AsyncDisposable {
+  readonly sandbox: Sandbox;
+  readonly time: VirtualTime;
+  readonly #folder: string;
+  #commit = "";
+  readonly oldImage: string;
+  readonly newImage: ImageId;
+  #runs = 0;
+
+  private constructor(folder: string, sandbox: Sandbox) {
+    this.#folder = folder;
+    this.sandbox = sandbox;
+    this.time = new VirtualTime(sandbox.clock);
+    this.oldImage = this.addImage(HOME, "old");
+    this.newImage = this.addImage(HOME, "new");
+  }
+
+  static async open(options: Partial<SandboxOptions> = {}): Promise<ReleaseStage> {
+    const folder = await mkdtemp(join(tmpdir(), "kiln-release-"));
+    const stage = new ReleaseStage(folder, await startSandbox({ folder, speed: 0, ssh: false, ...options }));
+    stage.#commit = await stage.sandbox.repository.addCommit({
+      message: "First",
+      branch: "main",
+      files: { a: "a" },
+    });
+    return stage;
+  }
+
+  addImage(place: Place, name: string, tags: Readonly<Record<string, string>> = {}): ImageId {
+    return this.sandbox.ec2.addImage(place, {
+      name,
+      tags: { "kiln:application": "web", "kiln:digest": DIGEST, ...tags },
+    }).id as ImageId;
+  }
+
+  /** A group behind a load balancer on a template with the old image. */
+  addGroup(name: string, desired: number, changes: Partial<GroupRequest> = {}, place: Place = HOME): void {
+    const template = this.sandbox.ec2.addLaunchTemplate(place, name, {
+      ImageId: place.region === HOME.region ? this.oldImage : this.addImage(place, `old-${name}`),
+      InstanceType: "t3.small",
+    });
+    this.sandbox.autoScaling.addGroup({
+      ...place,
+      name,
+      min: 0,
+      max: desired * 2 + 2,
+      desired,
+      defaultInstanceWarmup: 60,
+      healthCheckGracePeriod: 30,
+      healthCheckType: "ELB",
+      targetGroupArns: [
+        `arn:aws:elasticloadbalancing:${place.region}:${place.accountId}:targetgroup/${name}/0123456789abcdef`,
+      ],
+      launchTemplate: { launchTemplateId: template.id, version: "1" },
+      ...changes,
+    });
+  }
+
+  setHealth(rule: HealthRule): void {
+    this.sandbox.autoScaling.setHealth(rule);
+  }
+
+  /** Images of the instances in service. */
+  running(group: string): string[] {
+    const { members } = this.sandbox.autoScaling.group(group);
+    return members.filter((member) => member.lifecycleState === "InService").map((member) => member.imageId);
+  }
+
+  /** A launch template's id. */
+  template(name: string): string {
+    return this.sandbox.ec2.launchTemplates(HOME).find((template) => template.name === name)?.id ?? "";
+  }
+
+  versions(name: string) {
+    return this.sandbox.ec2.launchTemplateVersions(this.template(name));
+  }
+
+  /** What somebody with the console does to a group. */
+  call(action: string, group: string, parameters: Readonly<Record<string, string>> = {}): void {
+    this.sandbox.autoScaling.operations[action]?.({
+      ...HOME,
+      requestId: "console",
+      query: new Query([["AutoScalingGroupName", group], ...Object.entries(parameters)]),
+    });
+  }
+
+  /** By plain git. */
+  records(): string[] {
+    return this.#refs("refs/tags/**");
+  }
+
+  locks(): string[] {
+    return this.#refs("refs/kiln/**");
+  }
+
+  /** A record's text. */
+  message(tag: string): string {
+    const { path } = this.sandbox.repository;
+    return execFileSync("git", ["cat-file", "tag", tag], { cwd: path, encoding: "utf8" });
+  }
+
+  #refs(pattern: string): string[] {
+    const { path } = this.sandbox.repository;
+    const text = execFileSync("git", ["for-each-ref", "--format=%(refname:short)", pattern], {
+      cwd: path,
+      encoding: "utf8",
+    });
+    return text.split("\n").filter(Boolean);
+  }
+
+  /** Releases the new image to targets; `cancel` may abort the run whenever it likes. */
+  async release(
+    targets: readonly Target[],
+    rollout: RolloutSettings,
+    options: {
+      readonly test?: PlayedTest;
+      readonly onStart?: (cancel: () => void) => void;
+      readonly timeout?: number;
+      readonly environment?: Partial<Environment>;
+    } = {},
+  ): Promise<Released> {
+    this.#runs += 1;
+    const { sandbox, time } = this;
+    const before = sandbox.log.entries.length;
+    const began = sandbox.clock.now();
+    const log: string[] = [];
+    const tests: Readonly<Record<string, string>>[] = [];
+    let facts: Partial<EnvironmentResult> = {};
+    const abort = new AbortController();
+    const ports = await this.#ports(log, tests, options.test, abort.signal, (more) => {
+      facts = { ...facts, ...more };
+    });
+    options.onStart?.(() => abort.abort(new CancelledError("The run was cancelled")));
+    const environment: Environment = {
+      name: "production",
+      branches: [],
+      requires: undefined,
+      instanceType: undefined,
+      targets,
+      rollout,
+      ...options.environment,
+    };
+    let error: unknown;
+    try {
+      await time.run(this.#start(environment, ports, options.timeout));
+    } catch (caught) {
+      error = caught;
+    }
+    const requests = sandbox.log.since(before).filter(({ service }) => service !== "github").length;
+    return { error, log, facts, tests, requests, took: sandbox.clock.now() - began };
+  }
+
+  async #start(environment: Environment, ports: Ports, timeout = 2 * 3_600_000): Promise<void> {
+    const commit = this.#commit;
+    const [, ...others] = regionsOf(environment);
+    await releaseTo(
+      {
+        environment,
+        kind: "promotion",
+        commit,
+        version: "v2",
+        digest: DIGEST,
+        promotedFrom: "release/qa/000001",
+        source: {
+          choose: async () => {
+            const home = await this.#image(HOME.region, this.newImage, ports);
+            const elsewhere = new Map<string, undefined>(others.map((region) => [region, undefined]));
+            return { home: { kind: "reuse", image: home, why: "is there" }, elsewhere };
+          },
+          prepare: async () => undefined,
+          obtain: async () => {
+            const home = await this.#image(HOME.region, this.newImage, ports);
+            return everywhere(home, DIGEST, others, new Map(), ports);
+          },
+        },
+        request: {
+          application: {
+            name: "web",
+            recordPrefix: "release",
+            environments: [environment],
+            image: { template: "web.pkr.hcl", inputs: undefined, vars: {}, varFiles: [], maxAge: undefined },
+          },
+          environments: [environment],
+          dryRun: false,
+          onCancel: "rollback",
+          timeout,
+          pollInterval: undefined,
+          run: {
+            repository: "acme/web",
+            id: String(this.#runs),
+            attempt: "1",
+            url: `https://github.com/acme/web/actions/runs/${this.#runs}`,
+            actor: "octocat",
+            commit,
+            branch: "main",
+            event: "push",
+            serverUrl: "https://github.com",
+          },
+        },
+      },
+      ports,
+    );
+  }
+
+  async #image(region: string, id: ImageId, ports: Ports) {
+    const image = await describeImage(await ports.aws.ec2(region), region, id);
+    if (image === undefined) throw new KilnError(`no image ${id}`);
+    return image;
+  }
+
+  async #ports(
+    log: string[],
+    tests: Readonly<Record<string, string>>[],
+    test: PlayedTest | undefined,
+    signal: AbortSignal,
+    publish: (facts: Partial<EnvironmentResult>) => void,
+  ): Promise<Ports> {
+    const { sandbox, time } = this;
+    const line = (kind: string) => (message: string) => void log.push(`${kind}${message}`);
+    const octokit = createOctokit({ token: TOKEN, apiUrl: sandbox.githubUrl, userAgent: "test" });
+    process.env["AWS_ENDPOINT_URL"] = sandbox.awsUrl;
+    process.env["AWS_ACCESS_KEY_ID"] = ACCESS_KEY;
+    process.env["AWS_SECRET_ACCESS_KEY"] = "sandbox";
+    return {
+      clock: time,
+      signal,
+      log: {
+        info: line(""),
+        debug: line("debug: "),
+        notice: line("notice: "),
+        warning: line("warning: "),
+        group: (_, work) => work(),
+      },
+      aws: time.clients(createAwsClients({ userAgent: [["kiln", "test"]] })),
+      repository: time.functions(createRepository(octokit, "acme/web")),
+      subprocess: {
+        run: () => Promise.reject(new Error("no subprocess here")),
+        start: async (_command, _args, { env = {} }) => {
+          tests.push(env);
+          return {
+            pid: 1,
+            exit: time.sleep(test?.takes ?? 1000).then(() => test?.code ?? 0),
+            stop: () => undefined,
+            kill: () => undefined,
+          };
+        },
+      },
+      facts: {
+        publish: () => undefined,
+        publishEnvironment: (_, facts) => publish(facts),
+      },
+      unfinished: {
+        locked: () => undefined,
+        unlocked: () => undefined,
+        packerStarted: () => undefined,
+        refreshStarted: () => undefined,
+      },
+      workspace: this.#folder,
+      temporaryFolder: this.#folder,
+      token: TOKEN,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sandbox.close();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,110 @@
+import { setImmediate as turn } from "node:timers/promises";
+import type { AwsClients } from "../../src/aws/clients.ts";
+import type { Clock } from "../../src/domain/ports.ts";
+import type { SandboxClock } from "../../sandbox/clock.ts";
+
+/**
+ * The sandbox's stepped clock as the action's: time passes only while everything that runs is asleep, so that hours take
+ * no time and every run is the same. What is on the wire counts as awake.
+ */
+export class VirtualTime implements Clock {
+  readonly #clock: SandboxClock;
+  #awake = 0;
+  #asleep = 0;
+  #woken = 0;
+
+  constructor(clock: SandboxClock) {
+    this.#clock = clock;
+  }
+
+  now(): Date {
+    return this.#clock.date();
+  }
+
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const wake = (how: () => void): void => {
+        signal?.removeEventListener("abort", abort);
+        this.#asleep -= 1;
+        this.#woken += 1;
+        how();
+      };
+      const abort = (): void => {
+        callOff();
+        wake(() => reject(signal?.reason as Error));
+      };
+      this.#asleep += 1;
+      const callOff = this.#clock.after(milliseconds, () => wake(resolve));
+      if (signal?.aborted === true) abort();
+      else signal?.addEventListener("abort", abort, { once: true });
+    });
+  }
+
+  /** Counts the promise as awake until it settles. */
+  async awake<T>(work: () => Promise<T>): Promise<T> {
+    this.#awake += 1;
+    try {
+      return await work();
+    } finally {
+      this.#awake -= 1;
+    }
+  }
+
+  /** The same clients, their requests counted as awake. */
+  clients(clients: AwsClients): AwsClients {
+    const seen = new WeakMap<object, object>();
+    const watched = <T extends object>(client: T): T => {
+      const known = seen.get(client);
+      if (known !== undefined) return known as T;
+      const proxy = new Proxy(client, {
+        get: (target, key) =>
+          key === "send"
+            ? (...args: unknown[]) =>
+                this.awake(() => (Reflect.get(target, key) as SendFunction).apply(target, args))
+            : (Reflect.get(target, key) as unknown),
+      });
+      seen.set(client, proxy);
+      return proxy;
+    };
+    return new Proxy(clients, {
+      get: (target, key) => async (region: string) =>
+        watched(await (Reflect.get(target, key) as (region: string) => Promise<object>)(region)),
+    });
+  }
+
+  /** The same functions, counted as awake while they run. */
+  functions<T extends object>(object: T): T {
+    return new Proxy(object, {
+      get: (target, key) => {
+        const member = Reflect.get(target, key) as unknown;
+        if (typeof member !== "function") return member;
+        return (...args: unknown[]) =>
+          this.awake(async () => (member as (...args: unknown[]) => Promise<unknown>).apply(target, args));
+      },
+    });
+  }
+
+  /** Lets time pass until the work is done. */
+  async run<T>(work: Promise<T>): Promise<T> {
+    const state = { done: false };
+    const ended = work.finally(() => (state.done = true));
+    ended.catch(() => undefined);
+    for (let idle = 0; !state.done; idle += 1) {
+      await this.#quiet();
+      if (state.done) break;
+      if (this.#asleep > 0) {
+        const before = this.#woken;
+        this.#clock.runUntil(() => this.#woken !== before);
+        idle = 0;
+      } else if (idle > 10_000) throw new Error("nothing is awake, nothing asleep, and the work is not done");
+    }
+    return ended;
+  }
+
+  /** Resolves when nothing has been on the wire for some turns of the event loop. */
+  async #quiet(): Promise<void> {
+    for (let quiet = 0; quiet < 3; quiet = this.#awake === 0 ? quiet + 1 : 0) await turn();
+  }
+}
+
+type SendFunction = (...args: unknown[]) => Promise<unknown>;

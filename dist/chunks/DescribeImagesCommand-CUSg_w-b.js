@@ -1,1 +1,0 @@
-import{c as s,b as a,_ as e,a as r,d as t,e as c}from"./commandBuilder-wgjTrcF_.js";class d extends(s(r,e,"CreateTags",a)){}class m extends(s(r,e,"DeregisterImage",t)){}class g extends(s(r,e,"DescribeImages",c)){}export{d as C,g as D,m as a};

@@ -1,1 +1,0 @@
-import{c as s,C as a,_ as e,a as r,D as c}from"./commandBuilder-wgjTrcF_.js";class n extends(s(r,e,"CreateLaunchTemplateVersion",a)){}class t extends(s(r,e,"DescribeLaunchTemplateVersions",c)){}export{n as C,t as D};

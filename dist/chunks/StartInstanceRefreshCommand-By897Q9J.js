@@ -1,1 +1,0 @@
-import{c as s,b as a,_ as e,d as t,R as c,S as n}from"./UpdateAutoScalingGroupCommand-BtKoow8G.js";class r extends(s(t,e,"DescribeScalingActivities",a)){}class i extends(s(t,e,"RollbackInstanceRefresh",c)){}class l extends(s(t,e,"StartInstanceRefresh",n)){}export{r as D,i as R,l as S};

@@ -1,0 +1,26 @@
+import * as core from "@actions/core";
+import type { AwsClientOptions } from "../aws/clients.ts";
+import type { Run } from "../commands/ports.ts";
+import { userAgent } from "./user-agent.ts";
+
+/** The job's credentials, and where it may ask for an OIDC token the means to renew them. */
+export function awsOptions(run: Run): AwsClientOptions {
+  const agent = userAgent(run);
+  const { env } = process;
+  const [accessKeyId, secretAccessKey] = [env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]];
+  const renewable =
+    env["ACTIONS_ID_TOKEN_REQUEST_URL"] !== undefined &&
+    // With a profile the SDK does not look at the environment's key.
+    env["AWS_PROFILE"] === undefined &&
+    accessKeyId !== undefined &&
+    secretAccessKey !== undefined;
+  if (!renewable) return { userAgent: agent };
+  return {
+    userAgent: agent,
+    env: { accessKeyId, secretAccessKey, sessionToken: env["AWS_SESSION_TOKEN"] },
+    idToken: (audience) => core.getIDToken(audience),
+    roleArn: env["AWS_ROLE_ARN"],
+    sessionName: `kiln-${run.id}`,
+    onRenewed: (message) => core.notice(message),
+  };
+}

@@ -1,0 +1,180 @@
+import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
+import { type Target, targetName } from "../domain/application.ts";
+import { formatDuration } from "../domain/duration.ts";
+import type { Clock, Log } from "../domain/ports.ts";
+import type { AwsClients } from "../aws/clients.ts";
+import { countFailedReplacements } from "./failed-replacements.ts";
+import type { Pace } from "./pace.ts";
+import {
+  cancelActive,
+  foreignRefresh,
+  describeRefresh,
+  type Polling,
+  rollBackActive,
+  watchRefresh,
+} from "./refresh.ts";
+import { type FinalVerdict, verdictOf } from "./verdict.ts";
+
+export interface RolloutTools {
+  readonly clients: AwsClients;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly polling: Polling;
+  /** Milliseconds; the rollout is rolled back after it. */
+  readonly timeout: number;
+}
+
+/** Waits until a refresh that is not ours has ended; it is never cancelled. */
+export async function waitForForeign(
+  tools: RolloutTools,
+  target: Target,
+  refresh: InstanceRefresh,
+  pace: Pace,
+): Promise<void> {
+  const { clock, log, polling, signal } = tools;
+  const deadline = clock.now().getTime() + tools.timeout;
+  log.notice(
+    `${targetName(target)}: waiting for another instance refresh to end: ${describeRefresh(refresh)}`,
+  );
+  await watchRefresh(tools.clients, {
+    target,
+    id: refresh.InstanceRefreshId ?? "",
+    polling,
+    pace,
+    clock,
+    signal,
+    onLook: (look, line) => {
+      if (line !== undefined) log.info(`${targetName(target)}: ${line}`);
+      if (verdictOf(look).kind !== "pending") return true;
+      if (clock.now().getTime() > deadline) throw foreignRefresh(target, look);
+      return false;
+    },
+  });
+}
+
+/** Tests a release at a percentage of the group; says why it must not go on. Ends early when the signal aborts. */
+export type Check = (percentage: number, signal: AbortSignal) => Promise<string | undefined>;
+
+/** What a refresh is held to while it is followed. */
+export interface Following {
+  readonly target: Target;
+  readonly id: string;
+  readonly pace: Pace;
+  /** Replacements that may fail before it is rolled back; undefined: AWS alone decides, after an hour without progress. */
+  readonly maxFailures?: number | undefined;
+  /** Asked once at each checkpoint, and with 100 while the refresh bakes; says why it must not go on. */
+  readonly check?: Check | undefined;
+  /** Finds out what is wrong, as soon as something is: on the way back what there is to see goes. */
+  readonly explain?: (since: Date | undefined) => Promise<readonly string[]>;
+}
+
+export interface Followed {
+  readonly refresh: InstanceRefresh;
+  readonly verdict: FinalVerdict;
+  /** Why Kiln had it rolled back; undefined where it did not. */
+  readonly stopped: string | undefined;
+  /** The check passed on the whole group already, while the refresh baked. */
+  readonly checked: boolean;
+  /** What was found out about a failure. */
+  readonly explained: readonly string[];
+}
+
+/**
+ * Follows a refresh to its end, a line a change; has it rolled back where time runs out, replacements fail, or the check
+ * does not pass. What AWS cannot roll back is cancelled.
+ */
+export async function followRefresh(tools: RolloutTools, following: Following): Promise<Followed> {
+  const { target, id, pace } = following;
+  const { clock, log } = tools;
+  const doubts = new Doubts(tools, following);
+  let stopped: string | undefined;
+  let explained: Promise<readonly string[]> | undefined;
+  const explain = (look: InstanceRefresh): void => {
+    explained ??= following.explain?.(look.StartTime);
+  };
+  for (;;) {
+    const refresh = await watchRefresh(tools.clients, {
+      target,
+      id,
+      pace,
+      clock,
+      polling: tools.polling,
+      signal: tools.signal,
+      onLook: async (look, line) => {
+        if (line !== undefined) log.info(`${targetName(target)}: ${line}`);
+        const verdict = verdictOf(look);
+        if (verdict.kind !== "pending") return true;
+        if (verdict.rollingBack) explain(look);
+        if (stopped !== undefined || verdict.rollingBack) return false;
+        stopped = await doubts.about(look);
+        return stopped !== undefined;
+      },
+    });
+    const verdict = verdictOf(refresh);
+    if (verdict.kind !== "succeeded" || stopped !== undefined) explain(refresh);
+    if (verdict.kind !== "pending") {
+      return { refresh, verdict, stopped, checked: doubts.checked, explained: (await explained) ?? [] };
+    }
+    log.warning(`${targetName(target)}: ${stopped ?? "stopped"}; rolling back`);
+    if ((await rollBackActive(tools.clients, target)) === "impossible") {
+      log.warning(`${targetName(target)}: AWS cannot roll this refresh back: it is cancelled`);
+      await cancelActive(tools.clients, target);
+    }
+  }
+}
+
+/** The reasons to stop a refresh that AWS itself would go on with. */
+class Doubts {
+  readonly #tools: RolloutTools;
+  readonly #following: Following;
+  readonly #deadline: number;
+  #checkedAt = 0;
+
+  constructor(tools: RolloutTools, following: Following) {
+    this.#tools = tools;
+    this.#following = following;
+    this.#deadline = tools.clock.now().getTime() + tools.timeout;
+  }
+
+  get checked(): boolean {
+    return this.#checkedAt === 100;
+  }
+
+  async about(refresh: InstanceRefresh): Promise<string | undefined> {
+    const { clock, timeout } = this.#tools;
+    if (clock.now().getTime() > this.#deadline) {
+      return `the timeout of ${formatDuration(timeout)} has passed`;
+    }
+    return (await this.#check(refresh)) ?? (await this.#failures(refresh));
+  }
+
+  async #check(refresh: InstanceRefresh): Promise<string | undefined> {
+    const { check, pace } = this.#following;
+    const percentage = refresh.Status === "Baking" ? 100 : pace.checkpoint;
+    if (check === undefined || percentage === undefined || percentage <= this.#checkedAt) return undefined;
+    this.#checkedAt = percentage;
+    return check(percentage, this.#tools.signal);
+  }
+
+  /** Asked only where the next change is overdue: a rollout that goes well costs one request a look. */
+  async #failures(refresh: InstanceRefresh): Promise<string | undefined> {
+    const { maxFailures, pace, target } = this.#following;
+    const { clients, clock, log } = this.#tools;
+    if (maxFailures === undefined || refresh.StartTime === undefined) return undefined;
+    if (!pace.isOverdue(clock.now().getTime())) return undefined;
+    try {
+      const failed = await countFailedReplacements(clients, target, refresh.StartTime, maxFailures);
+      const count = failed.failedLaunches + failed.replacedAgain.length;
+      if (count < maxFailures) return undefined;
+      const [reason] = failed.messages;
+      return `${count} replacements failed${reason === undefined ? "" : ` (${reason})`}`;
+    } catch (error) {
+      // To be looked at again with the next look: the rollout does not fail because its doubts could not be checked.
+      log.debug(
+        `The scaling activities could not be read: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      return undefined;
+    }
+  }
+}
