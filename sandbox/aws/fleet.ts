@@ -17,6 +17,10 @@ export interface Fleet {
   launch(place: Place, request: FleetLaunch): string;
   /** Starts terminating an instance; unknown ids are ignored. */
   terminate(place: Place, instanceId: string): void;
+  /** The image that `resolve:ssm:…` means now; without this an alias stays as it is, for `launch` to resolve. */
+  resolveImage?(place: Place, imageId: string): string;
+  /** Makes an instance one of another image. */
+  replaceRootVolume?(place: Place, instanceId: string, imageId: string): void;
 }
 
 export interface Place {

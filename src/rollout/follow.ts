@@ -13,6 +13,7 @@ import {
   rollBackActive,
   watchRefresh,
 } from "./refresh.ts";
+import { obstacles } from "./stall.ts";
 import { type FinalVerdict, verdictOf } from "./verdict.ts";
 
 export interface RolloutTools {
@@ -130,6 +131,7 @@ class Doubts {
   readonly #following: Following;
   readonly #deadline: number;
   #checkedAt = 0;
+  #obstaclesTold = false;
 
   constructor(tools: RolloutTools, following: Following) {
     this.#tools = tools;
@@ -141,6 +143,7 @@ class Doubts {
     return this.#checkedAt === 100;
   }
 
+  /** The reason to stop it now; undefined where it may go on. */
   async about(refresh: InstanceRefresh): Promise<string | undefined> {
     const { clock, timeout } = this.#tools;
     if (clock.now().getTime() > this.#deadline) {
@@ -166,7 +169,10 @@ class Doubts {
     try {
       const failed = await countFailedReplacements(clients, target, refresh.StartTime, maxFailures);
       const count = failed.failedLaunches + failed.replacedAgain.length;
-      if (count < maxFailures) return undefined;
+      if (count < maxFailures) {
+        if (count === 0) await this.#tellObstacles();
+        return undefined;
+      }
       const [reason] = failed.messages;
       return `${count} replacements failed${reason === undefined ? "" : ` (${reason})`}`;
     } catch (error) {
@@ -177,4 +183,19 @@ class Doubts {
       return undefined;
     }
   }
+
+  /** Nothing fails, and nothing goes on: told once, since AWS itself says nothing for an hour. */
+  async #tellObstacles(): Promise<void> {
+    const { pace, target } = this.#following;
+    const { clients, clock, log } = this.#tools;
+    if (this.#obstaclesTold || !pace.isOverdue(clock.now().getTime(), PATIENCE)) return;
+    this.#obstaclesTold = true;
+    const found = await obstacles(clients, target);
+    log.warning(
+      `${targetName(target)}: no progress for a while: ${found.length === 0 ? "nothing has failed, and the group shows no reason" : found.join("; ")}`,
+    );
+  }
 }
+
+/** Milliseconds without the progress that was due, after which the group is looked at. */
+const PATIENCE = 5 * 60_000;

@@ -82,9 +82,12 @@ export class Pace {
     return Math.min(SLOWEST, Math.max(FASTEST, due - now));
   }
 
-  /** Whether the next change should have come by now: something may be wrong with the new instances. */
-  isOverdue(now: number): boolean {
-    return now >= this.#due(now) + LAUNCH_SECONDS * 1000;
+  /**
+   * Whether the next change should have come by now: something may be wrong with the new instances.
+   * @param grace milliseconds after the moment when it was due
+   */
+  isOverdue(now: number, grace = LAUNCH_SECONDS * 1000): boolean {
+    return now >= this.#due(now) + grace;
   }
 
   /** The checkpoint that the refresh has come to, in percent; undefined before the first. */

@@ -21,7 +21,7 @@ export interface Finding {
 }
 
 /** Processes without which an instance refresh makes no progress (user guide: suspend and resume processes). */
-const NEEDED_PROCESSES = ["InstanceRefresh", "Launch", "Terminate"] as const;
+export const NEEDED_PROCESSES = ["InstanceRefresh", "Launch", "Terminate"] as const;
 const HELPFUL_PROCESSES = ["HealthCheck", "ReplaceUnhealthy", "AddToLoadBalancer"] as const;
 
 /** The image as far as the preflight looks at it. */

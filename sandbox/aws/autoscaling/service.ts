@@ -30,18 +30,10 @@ export interface RefreshEvent {
   readonly detail: Readonly<Record<string, string>>;
 }
 
-/** A fleet may do more than launch and terminate. */
-export interface GroupFleet extends Fleet {
-  /** The image that `resolve:ssm:…` means now; without this an alias stays as it is, for `launch` to resolve. */
-  resolveImage?(place: Place, imageId: string): string;
-  /** Makes an instance one of another image. */
-  replaceRootVolume?(place: Place, instanceId: string, imageId: string): void;
-}
-
 /** The whole state of the sandbox's Auto Scaling. */
 export interface Service {
   readonly clock: SandboxClock;
-  readonly fleet: GroupFleet;
+  readonly fleet: Fleet;
   readonly options: AutoScalingOptions;
   readonly regions: Map<string, Region>;
   /** CloudWatch alarms by name; the same in all regions. */

@@ -25,7 +25,7 @@ export type InstanceState = keyof typeof stateCodes;
 export interface Instance extends Resource {
   readonly kind: "instance";
   readonly reservationId: string;
-  readonly imageId: string;
+  imageId: string;
   instanceType: string;
   readonly architecture: string;
   readonly rootDeviceName: string;

@@ -17,7 +17,12 @@ import type { Instance } from "./instances.ts";
 import { keyPairOperations } from "./key-pairs.ts";
 import type { KeyPair } from "./key-pairs.ts";
 import { launchTemplateChangeOperations } from "./launch-template-changes.ts";
-import { launchTemplateOperations, resolvedVersion, templateVersion } from "./launch-templates.ts";
+import {
+  launchTemplateOperations,
+  resolveAlias,
+  resolvedVersion,
+  templateVersion,
+} from "./launch-templates.ts";
 import type { LaunchTemplate, LaunchTemplateVersion, TemplateData } from "./launch-templates.ts";
 import { networkOperations, regions } from "./network.ts";
 import { securityGroupOperations } from "./security-groups.ts";
@@ -137,6 +142,11 @@ function fleetOf(state: Ec2State): Fleet {
     terminate(_place, instanceId) {
       const instance = state.resources.get(instanceId);
       if (instance?.kind === "instance") terminate(state, instance);
+    },
+    resolveImage: (_place, imageId) => resolveAlias(state, imageId),
+    replaceRootVolume(_place, instanceId, imageId) {
+      const instance = state.resources.get(instanceId);
+      if (instance?.kind === "instance") instance.imageId = imageId;
     },
   };
 }
