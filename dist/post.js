@@ -1,1 +1,1 @@
-import{w as i}from"./chunks/core-C0hRh8gn.js";import{l as s}from"./chunks/state-nLVXezYt.js";try{const i=s();if(!i.finished){const{finish:s}=await(import("./chunks/finish-DVDd12qM.js"));await s(i)}}catch(s){i(`Kiln could not finish cleaning up: ${s instanceof Error?s.message:String(s)}`)}
+import{w as i}from"./chunks/core-CRJWbQcV.js";import{l as s}from"./chunks/state-CktwhgLG.js";try{const i=s();if(!i.finished){const{finish:s}=await(import("./chunks/finish-CND-ch9Z.js"));await s(i)}}catch(s){i(`Kiln could not finish cleaning up: ${s instanceof Error?s.message:String(s)}`)}

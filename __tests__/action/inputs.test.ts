@@ -153,7 +153,6 @@ describe("every problem of an input is told", () => {
     [{ "dry-run": "yes" }, 'input dry-run: "yes" is neither true nor false'],
     [{ "dry-run": "True" }, 'input dry-run: "True" is neither true nor false'],
     [{ rebake: "force" }, 'input rebake: "force" is not one of auto, always, never'],
-    [{ command: "prune" }, 'input command: "prune" is not available in this version of Kiln'],
     [{ to: "previous" }, "input to: is for `command: rollback`; the command is deploy"],
     [{ incident: "true" }, "input incident: is for `command: rollback`; the command is deploy"],
     [{ from: "qa" }, "input from: is for `command: promote`; the command is deploy"],
@@ -214,6 +213,14 @@ describe("every problem of an input is told", () => {
       ]);
     },
   );
+
+  test("that prune would know one environment only", () => {
+    const given = { command: "prune", region: "eu-west-1", "auto-scaling-group": "web" };
+    expect(problemsOf(given, withoutConfig)).toStrictEqual([
+      "input command: prune needs the config file, not `region`, `auto-scaling-group`: environments that it does not know may need an image",
+    ]);
+    expect(parseInputs({ ...TOKEN, command: "prune" }, withoutConfig).inline).toBeUndefined();
+  });
 
   test("that a strategy is unknown", () => {
     expect(problemsOf({ ...INLINE, strategy: "blue-green" }, withoutConfig)).toStrictEqual([

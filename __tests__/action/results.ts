@@ -39,6 +39,45 @@ const PLAN = [
   "record it as release/production/000042 on commit 0123456789ab, after release/production/000041",
 ];
 
+const CHANGES: NonNullable<Result["environments"][number]["changes"]> = {
+  since: "release/production/000041",
+  sameContent: false,
+  commits: {
+    added: 7,
+    takenBack: 0,
+    listed: "added",
+    newest: [
+      { commit: COMMIT, subject: "Escape <b>this</b> | and `that` [link](https://example.test)" },
+      { commit: "c0ffee".repeat(7).slice(0, 40), subject: "Take nginx 1.26" },
+    ],
+    url: "https://github.com/acme/web/compare/a...b",
+  },
+  content: {
+    counts: { changed: 4, added: 0, removed: 0 },
+    changed: ["app/server.py", "app/web.service", "packer/provision.sh", "packer/web.pkr.hcl"],
+    added: [],
+    removed: [],
+    variables: ["nginx_version changed"],
+  },
+  packages: {
+    counts: { changed: 1, added: 2, removed: 300 },
+    changed: [{ name: "nginx", from: "1.24", to: "1.26" }],
+    added: [
+      { name: "a|b", version: "1" },
+      { name: "a`b", version: "1" },
+    ],
+    removed: [{ name: "</details>", version: "1" }],
+  },
+  baseImage: { from: "ami-0bbbbbbbbbbbbbbbb", to: "ami-0dddddddddddddddd" },
+  targets: [
+    {
+      target: "eu-west-1/web-production",
+      image: { from: "ami-0cccccccccccccccc", to: "ami-0aaaaaaaaaaaaaaaa" },
+      instanceType: { from: "t3.small", to: "t3.large" },
+    },
+  ],
+};
+
 export const RESULTS = {
   released: {
     ...BASE,
@@ -60,6 +99,7 @@ export const RESULTS = {
         plan: PLAN,
         warnings: ["eu-west-1/web-production: new instances have no warm-up"],
         targets: [{ ...TARGET, instanceRefresh: "r-1", adopted: false, seconds: 412, verified: 4 }],
+        changes: CHANGES,
       },
     ],
   },
@@ -126,6 +166,38 @@ export const RESULTS = {
     version: "v1.4.2",
     outcome: "skipped",
     environments: [],
+  },
+  pruned: {
+    command: "prune",
+    outcome: "failed",
+    application: "web",
+    environments: [],
+    prune: {
+      kept: 12,
+      gigabytes: 16,
+      images: [
+        {
+          region: "eu-west-1",
+          imageId: "ami-0aaaaaaaaaaaaaaaa",
+          name: "web-v1.3.0-0123456789ab",
+          action: "deregistered",
+          why: "deprecated since 2026-11-01, and still nothing needs it",
+          days: 61,
+          gigabytes: 16,
+        },
+        {
+          region: "us-east-1",
+          imageId: "ami-0bbbbbbbbbbbbbbbb",
+          name: "web-v1.3.0|0123456789ab",
+          action: "deprecated",
+          why: "nothing runs it, and it is not among the last 10 releases of any environment",
+          days: 1,
+          gigabytes: 8,
+          failed: "The role may not do ec2:EnableImageDeprecation in us-east-1",
+        },
+      ],
+    },
+    error: { message: "An image could not be pruned as planned" },
   },
   refused: {
     command: "deploy",

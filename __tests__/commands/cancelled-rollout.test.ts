@@ -3,6 +3,8 @@ import { TargetBoard } from "../../src/commands/carry-out.ts";
 import { cancelRollouts } from "../../src/commands/cancelled-rollout.ts";
 import type { Ports } from "../../src/commands/ports.ts";
 import type { RolloutRequest } from "../../src/commands/request.ts";
+import type { ReleaseOrder } from "../../src/commands/release-order.ts";
+import type { Environment } from "../../src/domain/application.ts";
 import { CancelledError, RemoteError } from "../../src/domain/errors.ts";
 import { configurationWith, releaseVersions, savedConfiguration } from "../../src/rollout/launch-template.ts";
 import type { TargetRollout } from "../../src/rollout/rollout.ts";
@@ -12,18 +14,20 @@ import { targetState } from "../rollout/states.ts";
 
 const IMAGE = "ami-0bbbbbbbbbbbbbbbb";
 
+const ENVIRONMENT = { name: "production" } as Environment;
+
 /** A cancelled run over these groups, with what it had noted. */
 function stage(groups: readonly FakeGroup[], onCancel: RolloutRequest["onCancel"] = "rollback") {
   const noted: unknown[] = [];
   const ports = {
-    aws: clientsOf(groups),
+    awsOf: () => clientsOf(groups),
     clock: new VirtualClock(),
     facts: { publish: () => {}, publishEnvironment: () => {} },
     unfinished: { refreshStarted: (refresh: unknown) => noted.push(refresh) },
     signal: AbortSignal.abort(new CancelledError("cancelled")),
   } as unknown as Ports;
   const targets = groups.map(({ region, name }) => ({ region, autoScalingGroup: name }));
-  const board = new TargetBoard("production", targets.map((target) => ({ target })) as never, ports);
+  const board = new TargetBoard(ENVIRONMENT, targets.map((target) => ({ target })) as never, ports);
   const rollouts = targets.map((target): TargetRollout => {
     const state = targetState({ target });
     const versions = releaseVersions([[state.template, { id: "lt-1", name: "web", version: "8" }]]);
@@ -52,7 +56,13 @@ function stage(groups: readonly FakeGroup[], onCancel: RolloutRequest["onCancel"
     rollouts,
     noted,
     start,
-    cancel: () => cancelRollouts(rollouts, board, { onCancel } as RolloutRequest, ports),
+    cancel: () =>
+      cancelRollouts(
+        rollouts,
+        board,
+        { environment: ENVIRONMENT, request: { onCancel } } as ReleaseOrder,
+        ports,
+      ),
   };
 }
 

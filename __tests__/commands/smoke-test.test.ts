@@ -48,6 +48,7 @@ class Endless implements Subprocess {
     const { promise: exit, resolve } = Promise.withResolvers<number>();
     return {
       pid: 4242,
+      output: "test.log",
       exit,
       stop: () => {},
       kill: () => {
@@ -141,6 +142,7 @@ describe("a smoke test", () => {
     const atOnce = starting(() => Promise.reject(missing));
     const later = starting(async () => ({
       pid: 0,
+      output: "",
       exit: Promise.reject(missing),
       stop: () => {},
       kill: () => {},

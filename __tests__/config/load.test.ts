@@ -83,6 +83,7 @@ environments:
           name: "dev",
           branches: ["develop"],
           instanceType: "t3.small",
+          roleToAssume: undefined,
           requires: undefined,
           targets: [{ region: "eu-west-1", autoScalingGroup: "web-dev" }],
           rollout: { strategy: "rolling" },
@@ -91,6 +92,7 @@ environments:
           name: "production",
           branches: ["main", "release/**"],
           instanceType: undefined,
+          roleToAssume: undefined,
           requires: undefined,
           targets: [
             { region: "us-gov-west-1", autoScalingGroup: "web production" },
@@ -128,6 +130,7 @@ environments:
           name: "dev",
           branches: [],
           instanceType: undefined,
+          roleToAssume: undefined,
           requires: undefined,
           targets: [{ region: "eu-west-1", autoScalingGroup: "web-dev" }],
           rollout: { strategy: "rolling" },
@@ -144,6 +147,21 @@ environments:
     [".", "."],
   ])("a template written as %s is %s", (written, template) => {
     expect(load(withImage("max-age: 1d").replace("web.pkr.hcl", written)).image.template).toBe(template);
+  });
+
+  test("which images are kept, with the defaults for what is not said", () => {
+    const days = 24 * 60 * 60 * 1000;
+    expect(load(withImage("max-age: 1d")).prune).toBeUndefined();
+    expect(load(`${withImage("max-age: 1d")}prune: { keep: 3 }\n`).prune).toStrictEqual({
+      keep: 3,
+      minAge: 7 * days,
+      grace: 14 * days,
+    });
+    expect(load(`${withImage("max-age: 1d")}prune: { min-age: 36h, grace: 1h }\n`).prune).toStrictEqual({
+      keep: 10,
+      minAge: 1.5 * days,
+      grace: days / 24,
+    });
   });
 
   test("a variable file written with ./ is the same file", () => {
@@ -207,7 +225,7 @@ describe("every problem is told with its place", () => {
       "an unknown key at the top",
       `aplication: web\n${withImage("max-age: 1d")}`,
       [
-        '1:1 unknown key "aplication"; did you mean "application"? Known here: application, record-prefix, image, environments',
+        '1:1 unknown key "aplication"; did you mean "application"? Known here: application, record-prefix, image, environments, prune',
       ],
     ],
     [
@@ -221,7 +239,7 @@ describe("every problem is told with its place", () => {
       "an unknown key of an environment",
       withEnvironment("branch: [main]"),
       [
-        '5:5 unknown key "branch"; did you mean "branches"? Known here: branches, requires, instance-type, targets, rollout',
+        '5:5 unknown key "branch"; did you mean "branches"? Known here: branches, requires, instance-type, role-to-assume, targets, rollout',
       ],
     ],
     [
@@ -253,9 +271,11 @@ describe("every problem is told with its place", () => {
       ['5:5 "kms-key" is not available in this version of Kiln'],
     ],
     [
-      "another key of a later version",
-      withEnvironment("role-to-assume: x"),
-      ['5:5 "role-to-assume" is not available in this version of Kiln'],
+      "a role that is none",
+      withEnvironment("role-to-assume: web-deployer"),
+      [
+        '5:21 "environments.dev.role-to-assume" must be a role\'s ARN such as arn:aws:iam::222222222222:role/web-deployer',
+      ],
     ],
     ["no image", `environments:\n  dev: { targets: ${TARGET} }\n`, ['1:1 "image" is missing']],
     ["no environments", "image: { template: web.pkr.hcl }\n", ['1:1 "environments" is missing']],
@@ -393,6 +413,19 @@ describe("every problem is told with its place", () => {
       ]);
     },
   );
+
+  test.each([
+    ["keep: 0", '"prune.keep" must be 1 to 100 releases'],
+    ["keep: 101", '"prune.keep" must be 1 to 100 releases'],
+    ["keep: 1.5", '"prune.keep" must be a whole number of releases'],
+    ["min-age: 23h", '"prune.min-age" must be at least 1d: AWS tells that an image was launched a day later'],
+    ["min-age: soon", '"prune.min-age" must be a duration such as 90s, 10m, 12h or 30d'],
+    ["grace: 59m", '"prune.grace" must be at least 1h'],
+    ["kepp: 3", 'unknown key "kepp"; did you mean "keep"? Known here: keep, min-age, grace'],
+  ])("prune: { %s }", (line, problem) => {
+    const text = `${withImage("max-age: 1d")}prune: { ${line} }\n`;
+    expect(problemsOf(text).map((each) => each.replace(/^\d+:\d+ /, ""))).toStrictEqual([problem]);
+  });
 
   test("two equal keys", () => {
     expect(problemsOf(withImage("template: other.pkr.hcl"))).toStrictEqual(["3:3 Map keys must be unique"]);

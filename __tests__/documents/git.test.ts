@@ -22,6 +22,14 @@ const env = {
 const git = (...args: string[]): string =>
   execFileSync("git", args, { cwd: folder, env, encoding: "utf8" }).trim();
 
+/** What Kiln keeps of an image, as a commit that no branch has. */
+function inventory(packages: string): string {
+  const blob = execFileSync("git", ["hash-object", "-w", "--stdin"], { cwd: folder, env, input: packages });
+  const input = `100644 blob ${blob.toString().trim()}\tpackages.txt\n`;
+  const tree = execFileSync("git", ["mktree"], { cwd: folder, env, input }).toString().trim();
+  return git("commit-tree", "-m", "Image", tree);
+}
+
 function release(environment: string, number: number, content: string): void {
   writeFileSync(join(folder, "page.html"), content);
   git("add", "--all");
@@ -38,6 +46,7 @@ function release(environment: string, number: number, content: string): void {
     imageDigest: `sha256:${"0".repeat(64)}`,
     imageCommit: commit,
     baseImages: {},
+    inventory: inventory(`web ${content}\n`),
     targets: [{ region: "eu-west-1", group: "web", launchTemplate: "lt-0", version: "1" }],
     previous: undefined,
     restores: undefined,

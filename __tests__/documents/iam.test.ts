@@ -18,6 +18,9 @@ const policies = blocksOf("docs/iam.md")
   .filter((block) => block.info === "json")
   .map((block) => JSON.parse(block.text) as Policy);
 const [, observe, bake, rollOut] = policies;
+/** Found by what it allows: it is no part of a deployment. */
+const prune = policies.find(({ Statement }) => Statement.some(({ Sid }) => Sid === "RetireImages"));
+const elsewhere = policies.find(({ Statement }) => Statement.some(({ Sid }) => Sid === "ShareImages"));
 const actionsOf = (policy: Policy | undefined): string[] =>
   (policy?.Statement ?? []).flatMap(({ Action }) => Action);
 
@@ -25,7 +28,7 @@ const actionsOf = (policy: Policy | undefined): string[] =>
 const CHECKED_ON_LAUNCH = ["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"];
 
 test("the policies are policies", () => {
-  expect(policies).toHaveLength(4);
+  expect(policies).toHaveLength(7);
   const statements = policies.flatMap((policy) => policy.Statement);
   expect(policies.map((policy) => policy.Version)).toEqual(policies.map(() => "2012-10-17"));
   expect(new Set(statements.map(({ Sid }) => Sid)).size).toBe(statements.length);
@@ -33,12 +36,14 @@ test("the policies are policies", () => {
     expect(Sid).toMatch(/^[A-Za-z0-9]+$/);
     expect(Effect).toBe("Allow");
   }
-  for (const { Sid, Resource } of [observe, bake, rollOut].flatMap((policy) => policy?.Statement ?? []))
+  for (const { Sid, Resource } of [observe, bake, rollOut, prune, elsewhere].flatMap(
+    (policy) => policy?.Statement ?? [],
+  ))
     expect(Resource, Sid).toBeDefined();
 });
 
 test("they allow everything that the action asks AWS for", () => {
-  const allowed = new Set([observe, bake, rollOut].flatMap(actionsOf));
+  const allowed = new Set([observe, bake, rollOut, prune, elsewhere].flatMap(actionsOf));
   const asked = awsActions();
   expect(asked).toContain("ec2:DescribeImages");
   expect([...asked].filter((action) => !allowed.has(action))).toEqual([]);
@@ -47,6 +52,8 @@ test("they allow everything that the action asks AWS for", () => {
 test("to observe and to roll out they allow nothing else", () => {
   const asked = new Set([...awsActions(), ...CHECKED_ON_LAUNCH]);
   expect([observe, rollOut].flatMap(actionsOf).filter((action) => !asked.has(action))).toEqual([]);
+  // AWS deletes the snapshots in the name of who deregisters their image.
+  expect(actionsOf(prune).filter((action) => !asked.has(action))).toEqual(["ec2:DeleteSnapshot"]);
 });
 
 test("observing changes nothing", () => {
@@ -55,7 +62,7 @@ test("observing changes nothing", () => {
 
 test("every action has its reason", () => {
   const text = readText("docs/iam.md").replace(/```[\s\S]*?```/g, "");
-  const missing = [observe, bake, rollOut]
+  const missing = [observe, bake, rollOut, prune, elsewhere]
     .flatMap(actionsOf)
     .filter((action) => !text.includes(`\`${action}\``));
   expect(missing).toEqual([]);

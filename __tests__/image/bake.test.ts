@@ -18,7 +18,7 @@ let programs: ScriptedPrograms;
 let clock: VirtualClock;
 let log: KeptLog;
 let controller: AbortController;
-let pids: number[];
+let started: unknown[];
 let tools: BakeTools;
 
 const ORDER: BakeOrder = {
@@ -52,7 +52,7 @@ beforeEach(() => {
   clock = new VirtualClock();
   log = new KeptLog();
   controller = new AbortController();
-  pids = [];
+  started = [];
   tools = {
     clock,
     log,
@@ -61,7 +61,7 @@ beforeEach(() => {
     temporaryFolder: join(folder, "temporary"),
     signal: controller.signal,
     token: "ghs_token",
-    onStarted: (pid) => pids.push(pid),
+    onStarted: (packer) => started.push(packer),
   };
 });
 
@@ -110,6 +110,7 @@ describe("a bake that makes images", () => {
         { phase: "provision", milliseconds: 20_000 },
         { phase: "image", milliseconds: 40_000 },
       ],
+      inventory: undefined,
     });
   });
 
@@ -137,7 +138,7 @@ describe("a bake that makes images", () => {
         },
       },
     ]);
-    expect(pids).toStrictEqual([4242]);
+    expect(started).toMatchObject([{ pid: 4242, output: "packer.log", region: "eu-west-1" }]);
   });
 
   test("shows each line, and each phase as it begins, once", async () => {
@@ -273,6 +274,56 @@ describe("a bake that is cancelled", () => {
   });
 });
 
+describe("the inventory that a template writes", () => {
+  const bakeWith = async (write: (path: string) => void) => {
+    programs.output = SUCCESS;
+    programs.onStart = () => write(join(folder, "temporary", "kiln-inventory"));
+    return bake(ORDER, READY, tools);
+  };
+  const warnings = (): string[] => log.lines.filter((line) => line.startsWith("warning: "));
+
+  test("is read after the bake, without secrets", async () => {
+    const { inventory } = await bakeWith((path) =>
+      writeFileSync(path, "nginx 1.26\nbash 5.2\ntool 1-hunter2-token\nsome words\n"),
+    );
+    expect(inventory?.packages).toStrictEqual([
+      { name: "bash", version: "5.2" },
+      { name: "nginx", version: "1.26" },
+      { name: "tool", version: "1-***" },
+    ]);
+    expect(log.lines).toContain("Inventory: 3 packages; ignored, since without a version: 1");
+    expect(warnings()).toStrictEqual([]);
+  });
+
+  test("of an earlier bake of the job is not taken for this one's", async () => {
+    writeFileSync(join(folder, "temporary", "kiln-inventory"), "old 1.0\n");
+    expect((await bakeWith(() => {})).inventory).toBeUndefined();
+    expect(warnings()).toStrictEqual([]);
+  });
+
+  test.each<[what: string, write: (path: string) => void, why: string]>([
+    [
+      "is no list",
+      (path) => writeFileSync(path, "{ not json"),
+      "it is neither a list of `name version` lines nor CycloneDX or SPDX in JSON",
+    ],
+    ["is empty", (path) => writeFileSync(path, ""), "it names no package with a version"],
+    [
+      "is larger than 10 MiB",
+      (path) => writeFileSync(path, "a 1\n".repeat(3 * 1024 * 1024)),
+      "it is larger than 10 MiB",
+    ],
+    ["is a folder", (path) => mkdirSync(path), "EISDIR: illegal operation on a directory, read"],
+  ])("that %s is a warning, and the bake is as good", async (_, write, why) => {
+    const baked = await bakeWith(write);
+    expect(baked.inventory).toBeUndefined();
+    expect(baked.ids.size).toBe(2);
+    expect(warnings()).toStrictEqual([
+      `warning: The template's inventory_file is not used: ${why}. The release has no list of packages`,
+    ]);
+  });
+});
+
 describe("before a bake", () => {
   const answers = (answer: Partial<Record<string, { code: number; stdout: string; stderr: string }>>) => {
     programs.answer = ({ args }) =>
@@ -295,6 +346,7 @@ describe("before a bake", () => {
       PKR_VAR_image_name: "web-v1-0123456789ab",
       PKR_VAR_image_version: "v1",
       PKR_VAR_commit: "c".repeat(40),
+      PKR_VAR_inventory_file: join(folder, "temporary", "kiln-inventory"),
       PKR_VAR_image_tags: '{"kiln:branch":"$${branch}"}',
       PKR_VAR_nginx: "1.26",
       PKR_VAR_npm_token: "hunter2-token",

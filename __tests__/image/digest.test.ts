@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type ContentFile, digestOf } from "../../src/image/digest.ts";
+import { type ContentFile, contentList, digestOf } from "../../src/image/digest.ts";
 
 const A: ContentFile = { path: "packer/a.sh", mode: "100755", object: "a".repeat(40) };
 const B: ContentFile = { path: "packer/web.pkr.hcl", mode: "100644", object: "b".repeat(40) };
@@ -82,5 +82,49 @@ describe("the digest of a content", () => {
       digestOf("t", [{ path: "a", mode: "100644", object }], { x: "1" }),
     );
     expect(digestOf("t", [], { a: '1"]\n["var","b","2' })).not.toBe(digestOf("t", [], { a: "1", b: "2" }));
+  });
+});
+
+describe("the digest's list for people", () => {
+  test("is the template, the files by path, and the variables with their values hashed", () => {
+    expect(contentList("packer/web.pkr.hcl", [B, A], { zone: "x", nginx: "1.26" })).toBe(
+      [
+        "template packer/web.pkr.hcl",
+        `100755 ${"a".repeat(40)} packer/a.sh`,
+        `100644 ${"b".repeat(40)} packer/web.pkr.hcl`,
+        "var nginx e6948df00b73e50021ad832568623183bf0b43a739d693f144ca4d0588f2c5b7",
+        "var zone 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("is a line each, whatever a path contains", () => {
+    const odd = { ...A, path: 'a"b\nvar x 1' };
+    expect(contentList("t", [odd], {}).split("\n")).toStrictEqual([
+      "template t",
+      `100755 ${"a".repeat(40)} ${String.raw`"a\"b\nvar x 1"`}`,
+      "",
+    ]);
+  });
+
+  test("is another wherever the digest is", () => {
+    const path = fc.string({ unit: "binary", maxLength: 6 });
+    const file = fc.record({
+      path,
+      mode: fc.constantFrom("100644", "100755"),
+      object: fc.constantFrom("a", "b"),
+    });
+    const list = fc.uniqueArray(file, { selector: (each) => each.path, maxLength: 3 });
+    const vars = fc.dictionary(fc.constantFrom("a", "b"), fc.constantFrom("1", "2"), {
+      noNullPrototype: true,
+    });
+    fc.assert(
+      fc.property(list, list, vars, vars, (a, b, varsA, varsB) => {
+        expect(contentList("t", a, varsA) === contentList("t", b, varsB)).toBe(
+          digestOf("t", a, varsA) === digestOf("t", b, varsB),
+        );
+      }),
+    );
   });
 });

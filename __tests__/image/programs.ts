@@ -80,6 +80,7 @@ export class ScriptedPrograms implements Subprocess {
     };
     return {
       pid: 4242,
+      output: "packer.log",
       exit: Promise.resolve().then(play),
       stop: () => {
         this.stops += 1;

@@ -1,10 +1,24 @@
-import type { Repository, TagObject, TagRef } from "../../src/github/repository.ts";
+import { createHash } from "node:crypto";
+import type {
+  CommitFiles,
+  Comparison,
+  NewCommit,
+  Repository,
+  TagObject,
+  TagRef,
+} from "../../src/github/repository.ts";
 
 /** A repository's refs and tag objects, with GitHub's answers. */
 export class InMemoryRepository implements Repository {
   readonly refs = new Map<string, string>();
   readonly objects = new Map<string, TagObject & { readonly name: string }>();
   readonly runs = new Map<string, "active" | "ended" | "unknown">();
+  readonly trees = new Map<string, Readonly<Record<string, string>>>();
+  readonly commits = new Map<string, NewCommit>();
+  /** By `base...head`. */
+  readonly comparisons = new Map<string, Comparison>();
+  /** Called with the name of each request that trees, commits and refs of files need. */
+  onRequest: (name: string) => void = () => {};
   /** Called before a ref is created: a test's chance to be faster. */
   beforeCreateRef: (ref: string) => void = () => {};
   /** What `newestTags` was asked for. */
@@ -44,9 +58,57 @@ export class InMemoryRepository implements Repository {
     return undefined;
   }
 
-  /** Nothing here has a history. */
-  async isAncestor(): Promise<boolean> {
-    return false;
+  async isAncestor(commit: string, of: string): Promise<boolean> {
+    const found = await this.compare(of, commit);
+    return found !== undefined && found.ahead === 0 && found.behind > 0;
+  }
+
+  async compare(base: string, head: string): Promise<Comparison | undefined> {
+    this.onRequest("compare");
+    return this.comparisons.get(`${base}...${head}`);
+  }
+
+  async createTree(files: Readonly<Record<string, string>>): Promise<string> {
+    this.onRequest("createTree");
+    const sha = hashed(Object.entries(files).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    this.trees.set(sha, files);
+    return sha;
+  }
+
+  async createCommit(commit: NewCommit): Promise<string> {
+    this.onRequest("createCommit");
+    const sha = hashed(commit);
+    this.commits.set(sha, commit);
+    return sha;
+  }
+
+  async treeOf(commit: string): Promise<string> {
+    this.onRequest("treeOf");
+    return this.commits.get(commit)?.tree ?? "";
+  }
+
+  async updateRef(ref: string, sha: string): Promise<"updated" | "refused"> {
+    this.onRequest("updateRef");
+    const now = this.refs.get(ref);
+    const reaches = (from: string | undefined): boolean =>
+      from !== undefined && (from === now || reaches(this.commits.get(from)?.parent));
+    if (now === undefined || !reaches(sha)) return "refused";
+    this.refs.set(ref, sha);
+    return "updated";
+  }
+
+  async readCommitFiles(revisions: readonly string[]): Promise<ReadonlyMap<string, CommitFiles>> {
+    if (revisions.length > 0) this.onRequest("readCommitFiles");
+    return new Map(
+      revisions.flatMap((revision) => {
+        const sha = this.refs.get(revision) ?? revision;
+        const commit = this.commits.get(sha);
+        if (commit === undefined) return [];
+        const parents = commit.parent === undefined ? [] : [commit.parent];
+        const files = new Map(Object.entries(this.trees.get(commit.tree) ?? {}));
+        return [[revision, { commit: sha, parents, files }] as const];
+      }),
+    );
   }
 
   async newestTags(prefixes: readonly string[], count: number): Promise<Map<string, TagRef[]>> {
@@ -74,3 +136,5 @@ export class InMemoryRepository implements Repository {
     this.refs.set(`refs/tags/${name}`, sha);
   }
 }
+
+const hashed = (value: unknown): string => createHash("sha1").update(JSON.stringify(value)).digest("hex");

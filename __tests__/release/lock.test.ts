@@ -1,6 +1,14 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { CancelledError } from "../../src/domain/errors.ts";
-import { type LockHolder, type LockOrder, lockRef, releaseLock, takeLock } from "../../src/release/lock.ts";
+import {
+  bakeLock,
+  environmentLock,
+  type LockHolder,
+  type LockOrder,
+  lockRef,
+  releaseLock,
+  takeLock,
+} from "../../src/release/lock.ts";
 import { KeptLog, VirtualClock } from "../image/programs.ts";
 import { InMemoryRepository } from "./in-memory-repository.ts";
 import { COMMIT } from "./records.ts";
@@ -33,7 +41,7 @@ beforeEach(() => {
 
 const take = (run = RUN, changes: Partial<LockOrder> = {}) =>
   takeLock(
-    { environment: "production", commit: COMMIT, run, timeout: 3_600_000, ...changes },
+    { what: environmentLock("production"), commit: COMMIT, run, timeout: 3_600_000, ...changes },
     { repository, clock, log, signal: controller.signal },
   );
 
@@ -61,7 +69,7 @@ describe("a lock that is free", () => {
 
   test("of another environment is another one", async () => {
     await take();
-    expect((await take(OTHER, { environment: "qa" })).lock.ref).toBe("refs/kiln/lock/qa");
+    expect((await take(OTHER, { what: environmentLock("qa") })).lock.ref).toBe("refs/kiln/lock/qa");
   });
 
   test("cannot be taken with a token that may not write: nothing else is tried", async () => {
@@ -219,4 +227,13 @@ describe("a lock is released", () => {
 
 test("a lock's ref is outside of branches and tags", () => {
   expect(lockRef("qa")).toBe("refs/kiln/lock/qa");
+});
+
+test("the bake of a content has a lock of its own, beside those of environments, whatever their names", async () => {
+  const digest = `sha256:${"ab".repeat(32)}` as const;
+  expect(bakeLock(digest)).toEqual({
+    ref: `refs/kiln/bake/${"ab".repeat(32)}`,
+    name: `the bake of ${digest}`,
+    tag: "kiln-bake-abababababab",
+  });
 });

@@ -15,6 +15,7 @@ export const RECORD: ReleaseRecord = {
   imageDigest: `sha256:0123456789ab${"c".repeat(52)}`,
   imageCommit: "fedcba9876543210fedcba9876543210fedcba98",
   baseImages: { "eu-west-1": "ami-0bbbbbbbbbbbbbbbb" },
+  inventory: "89abcdef0123456789abcdef0123456789abcdef",
   targets: [
     { region: "eu-west-1", group: "web production", launchTemplate: "lt-0123456789abcdef0", version: "7" },
   ],
@@ -93,6 +94,7 @@ export const recordsWith = (text: fc.Arbitrary<string>): fc.Arbitrary<ReleaseRec
       imageDigest: hex(64).map((digits) => `sha256:${digits}` as const),
       imageCommit: hex(40),
       baseImages: images,
+      inventory: fc.option(hex(40), { nil: undefined }),
       targets: fc.array(
         fc.record(
           {

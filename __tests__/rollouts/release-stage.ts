@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { clientsOf } from "../../src/action/aws-options.ts";
 import { createAwsClients } from "../../src/aws/clients.ts";
 import { everywhere, regionsOf } from "../../src/commands/image.ts";
 import type { Ports } from "../../src/commands/ports.ts";
@@ -13,6 +14,7 @@ import type { EnvironmentResult } from "../../src/domain/result.ts";
 import { createOctokit } from "../../src/github/client.ts";
 import { createRepository } from "../../src/github/repository.ts";
 import { describeImage } from "../../src/image/catalogue.ts";
+import { type Lock, releaseLock } from "../../src/release/lock.ts";
 import type { GroupRequest, HealthRule } from "../../sandbox/aws/autoscaling/world.ts";
 import type { Place } from "../../sandbox/aws/fleet.ts";
 import { Query } from "../../sandbox/aws/query.ts";
@@ -34,7 +36,19 @@ export interface PlayedTest {
   readonly takes?: number;
 }
 
+export interface ReleaseOptions {
+  readonly test?: PlayedTest;
+  /** Told when the run begins; handed what cancels it. */
+  readonly onStart?: (cancel: () => void) => void;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  readonly environment?: Partial<Environment>;
+  /** Default: the new one. */
+  readonly image?: ImageId;
+}
+
 export interface Released {
+  readonly run: number;
   /** Undefined where the release succeeded. */
   readonly error: unknown;
   readonly log: readonly string[];
@@ -56,6 +70,7 @@ export class ReleaseStage implements AsyncDisposable {
   readonly oldImage: string;
   readonly newImage: ImageId;
   #runs = 0;
+  readonly #held = new Set<Lock>();
 
   private constructor(folder: string, sandbox: Sandbox) {
     this.#folder = folder;
@@ -125,6 +140,18 @@ export class ReleaseStage implements AsyncDisposable {
     return this.sandbox.ec2.launchTemplateVersions(this.template(name));
   }
 
+  /** The last run's post step: releases the locks that it could not, and ends the run. */
+  async finishRun(): Promise<void> {
+    const repository = createRepository(this.#octokit(), "acme/web");
+    for (const lock of this.#held) await releaseLock(repository, lock);
+    this.#held.clear();
+    this.sandbox.repository.setRunStatus(this.#runs, "completed", "failure");
+  }
+
+  #octokit() {
+    return createOctokit({ token: TOKEN, apiUrl: this.sandbox.githubUrl, userAgent: "test" });
+  }
+
   /** What somebody with the console does to a group. */
   call(action: string, group: string, parameters: Readonly<Record<string, string>> = {}): void {
     this.sandbox.autoScaling.operations[action]?.({
@@ -159,18 +186,24 @@ export class ReleaseStage implements AsyncDisposable {
   }
 
   /** Releases the new image to targets; `cancel` may abort the run whenever it likes. */
-  async release(
+  release(
     targets: readonly Target[],
     rollout: RolloutSettings,
-    options: {
-      readonly test?: PlayedTest;
-      readonly onStart?: (cancel: () => void) => void;
-      readonly timeout?: number;
-      readonly environment?: Partial<Environment>;
-    } = {},
+    options: ReleaseOptions = {},
+  ): Promise<Released> {
+    return this.time.run(this.begin(targets, rollout, options));
+  }
+
+  /** The same, to be let run by `time.run` together with others. */
+  async begin(
+    targets: readonly Target[],
+    rollout: RolloutSettings,
+    options: ReleaseOptions = {},
   ): Promise<Released> {
     this.#runs += 1;
-    const { sandbox, time } = this;
+    const run = this.#runs;
+    const { sandbox } = this;
+    sandbox.repository.addRun({ id: run, status: "in_progress" });
     const before = sandbox.log.entries.length;
     const began = sandbox.clock.now();
     const log: string[] = [];
@@ -192,15 +225,20 @@ export class ReleaseStage implements AsyncDisposable {
     };
     let error: unknown;
     try {
-      await time.run(this.#start(environment, ports, options.timeout));
+      await this.#start(run, environment, ports, options);
     } catch (caught) {
       error = caught;
     }
     const requests = sandbox.log.since(before).filter(({ service }) => service !== "github").length;
-    return { error, log, facts, tests, requests, took: sandbox.clock.now() - began };
+    return { run, error, log, facts, tests, requests, took: sandbox.clock.now() - began };
   }
 
-  async #start(environment: Environment, ports: Ports, timeout = 2 * 3_600_000): Promise<void> {
+  async #start(
+    run: number,
+    environment: Environment,
+    ports: Ports,
+    { timeout = 2 * 3_600_000, image = this.newImage }: ReleaseOptions,
+  ): Promise<void> {
     const commit = this.#commit;
     const [, ...others] = regionsOf(environment);
     await releaseTo(
@@ -213,13 +251,13 @@ export class ReleaseStage implements AsyncDisposable {
         promotedFrom: "release/qa/000001",
         source: {
           choose: async () => {
-            const home = await this.#image(HOME.region, this.newImage, ports);
+            const home = await this.#image(HOME.region, image, ports);
             const elsewhere = new Map<string, undefined>(others.map((region) => [region, undefined]));
             return { home: { kind: "reuse", image: home, why: "is there" }, elsewhere };
           },
           prepare: async () => undefined,
           obtain: async () => {
-            const home = await this.#image(HOME.region, this.newImage, ports);
+            const home = await this.#image(HOME.region, image, ports);
             return everywhere(home, DIGEST, others, new Map(), ports);
           },
         },
@@ -237,9 +275,9 @@ export class ReleaseStage implements AsyncDisposable {
           pollInterval: undefined,
           run: {
             repository: "acme/web",
-            id: String(this.#runs),
+            id: String(run),
             attempt: "1",
-            url: `https://github.com/acme/web/actions/runs/${this.#runs}`,
+            url: `https://github.com/acme/web/actions/runs/${run}`,
             actor: "octocat",
             commit,
             branch: "main",
@@ -267,10 +305,11 @@ export class ReleaseStage implements AsyncDisposable {
   ): Promise<Ports> {
     const { sandbox, time } = this;
     const line = (kind: string) => (message: string) => void log.push(`${kind}${message}`);
-    const octokit = createOctokit({ token: TOKEN, apiUrl: sandbox.githubUrl, userAgent: "test" });
+    const octokit = this.#octokit();
     process.env["AWS_ENDPOINT_URL"] = sandbox.awsUrl;
     process.env["AWS_ACCESS_KEY_ID"] = ACCESS_KEY;
     process.env["AWS_SECRET_ACCESS_KEY"] = "sandbox";
+    const aws = time.clients(createAwsClients({ userAgent: [["kiln", "test"]] }));
     return {
       clock: time,
       signal,
@@ -281,7 +320,8 @@ export class ReleaseStage implements AsyncDisposable {
         warning: line("warning: "),
         group: (_, work) => work(),
       },
-      aws: time.clients(createAwsClients({ userAgent: [["kiln", "test"]] })),
+      aws,
+      awsOf: (environment) => clientsOf(aws, environment, { id: "1", repository: "acme/web" }),
       repository: time.functions(createRepository(octokit, "acme/web")),
       subprocess: {
         run: () => Promise.reject(new Error("no subprocess here")),
@@ -289,6 +329,7 @@ export class ReleaseStage implements AsyncDisposable {
           tests.push(env);
           return {
             pid: 1,
+            output: "/dev/null",
             exit: time.sleep(test?.takes ?? 1000).then(() => test?.code ?? 0),
             stop: () => undefined,
             kill: () => undefined,
@@ -300,8 +341,8 @@ export class ReleaseStage implements AsyncDisposable {
         publishEnvironment: (_, facts) => publish(facts),
       },
       unfinished: {
-        locked: () => undefined,
-        unlocked: () => undefined,
+        locked: (lock) => this.#held.add(lock),
+        unlocked: (lock) => this.#held.delete(lock),
         packerStarted: () => undefined,
         refreshStarted: () => undefined,
       },

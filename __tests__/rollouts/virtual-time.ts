@@ -1,7 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
+import type { AssumedRole } from "../../src/aws/assumed-role.ts";
 import type { AwsClients } from "../../src/aws/clients.ts";
 import type { Clock } from "../../src/domain/ports.ts";
 import type { SandboxClock } from "../../sandbox/clock.ts";
+
+/** Turns of the event loop by which a request is delayed at most. */
+const MOST_TURNS = 8;
 
 /**
  * The sandbox's stepped clock as the action's: time passes only while everything that runs is asleep, so that hours take
@@ -12,6 +16,8 @@ export class VirtualTime implements Clock {
   #awake = 0;
   #asleep = 0;
   #woken = 0;
+  /** Shuffles what runs at the same time; 0 to 1. */
+  random: () => number = () => 0;
 
   constructor(clock: SandboxClock) {
     this.#clock = clock;
@@ -44,8 +50,10 @@ export class VirtualTime implements Clock {
   async awake<T>(work: () => Promise<T>): Promise<T> {
     this.#awake += 1;
     try {
+      for (let turns = Math.floor(this.random() * MOST_TURNS); turns > 0; turns -= 1) await turn();
       return await work();
     } finally {
+      for (let turns = Math.floor(this.random() * MOST_TURNS); turns > 0; turns -= 1) await turn();
       this.#awake -= 1;
     }
   }
@@ -67,8 +75,11 @@ export class VirtualTime implements Clock {
       return proxy;
     };
     return new Proxy(clients, {
-      get: (target, key) => async (region: string) =>
-        watched(await (Reflect.get(target, key) as (region: string) => Promise<object>)(region)),
+      get: (target, key) =>
+        key === "as"
+          ? (role: AssumedRole) => this.clients(target.as(role))
+          : async (region: string) =>
+              watched(await (Reflect.get(target, key) as (region: string) => Promise<object>)(region)),
     });
   }
 

@@ -95,7 +95,9 @@ export class Stage implements AsyncDisposable {
   }
 
   locks(): string[] {
-    return this.git("for-each-ref", "--format=%(refname)", "refs/kiln/**").split("\n").filter(Boolean);
+    return this.git("for-each-ref", "--format=%(refname)", "refs/kiln/lock/**", "refs/kiln/bake/**")
+      .split("\n")
+      .filter(Boolean);
   }
 
   /** The images that a group's instances in service run. */

@@ -1,7 +1,7 @@
 import { buildSchema } from "graphql";
 
 /**
- * The part of GitHub's public GraphQL schema that reads refs and objects, in its names and nullability. Nullability
+ * The part of GitHub's public GraphQL schema that reads refs, objects and files, in its names and nullability. Nullability
  * counts: `... on Tag { message } ... on Commit { message }` in one selection is not valid (GraphQL specification,
  * "Field Selection Merging"), as the one may be null and the other may not.
  */
@@ -102,19 +102,37 @@ export const schema = buildSchema(/* GraphQL */ `
     message: String!
     messageHeadline: String!
     oid: GitObjectID!
+    parents(after: String, before: String, first: Int, last: Int): CommitConnection!
+    tree: Tree!
     url: URI!
+  }
+
+  type CommitConnection {
+    nodes: [Commit]
+    totalCount: Int!
   }
 
   type Tree implements GitObject {
     abbreviatedOid: String!
+    entries: [TreeEntry!]
     id: ID!
     oid: GitObjectID!
+  }
+
+  type TreeEntry {
+    mode: Int!
+    name: String!
+    object: GitObject
+    oid: GitObjectID!
+    type: String!
   }
 
   type Blob implements GitObject {
     abbreviatedOid: String!
     byteSize: Int!
     id: ID!
+    isBinary: Boolean
+    isTruncated: Boolean!
     oid: GitObjectID!
     text: String
   }

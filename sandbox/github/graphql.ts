@@ -177,8 +177,10 @@ const DETAILS: Record<
       target: async () => objectNode(repository, loader, await loader.load(tag.object)),
     };
   },
-  commit: (object, repository) => {
+  commit: (object, repository, loader) => {
     const commit = readCommit(object);
+    const node = async (oid: string): Promise<object | null> =>
+      objectNode(repository, loader, await loader.load(oid));
     return {
       __typename: "Commit",
       message: commit.message.replace(/\n$/, ""),
@@ -188,11 +190,65 @@ const DETAILS: Record<
       authoredDate: utc(commit.author),
       committedDate: utc(commit.committer),
       url: `${repository.htmlUrl}/commit/${commit.oid}`,
+      tree: () => node(commit.tree),
+      parents: (args: { first?: number; last?: number }) => connection(commit.parents, args, node),
     };
   },
-  blob: ({ body }) => ({ __typename: "Blob", byteSize: body.length, text: body.toString() }),
-  tree: () => ({ __typename: "Tree" }),
+  blob: ({ body }) => {
+    const isBinary = body.subarray(0, 8000).includes(0);
+    return {
+      __typename: "Blob",
+      byteSize: body.length,
+      isBinary,
+      isTruncated: body.length > LONGEST_TEXT,
+      // "UTF8 text data or null if the Blob is binary"
+      text: isBinary ? null : body.subarray(0, LONGEST_TEXT).toString(),
+    };
+  },
+  tree: (object, repository, loader) => ({
+    __typename: "Tree",
+    entries: () =>
+      readTree(object).map((entry) => ({
+        ...entry,
+        object: async () => objectNode(repository, loader, await loader.load(entry.oid)),
+      })),
+  }),
 };
+
+/** GraphQL's reference says that a blob's text may be truncated, not where; this is a cut that tests can reach. */
+const LONGEST_TEXT = 512_000;
+
+/** "You must provide a `first` or `last` value to properly paginate", and at most 100: the node limit's first rule. */
+function connection(
+  oids: readonly string[],
+  { first, last }: { first?: number; last?: number },
+  node: (oid: string) => Promise<object | null>,
+): object {
+  const count = first ?? last;
+  if (count === undefined || count < 1 || count > 100) {
+    throw graphqlError(
+      "MISSING_PAGINATION_BOUNDARIES",
+      "You must provide a `first` or `last` value of 1 to 100.",
+    );
+  }
+  const page = first === undefined ? oids.slice(-count) : oids.slice(0, count);
+  return { totalCount: oids.length, nodes: async () => Promise.all(page.map(node)) };
+}
+
+/** The binary form of a tree: mode, blank, name, NUL, 20 bytes of id (git-scm.com, "Git Objects", tree objects). */
+function readTree({ body }: GitObject): { name: string; mode: number; type: string; oid: string }[] {
+  const entries: { name: string; mode: number; type: string; oid: string }[] = [];
+  for (let at = 0; at < body.length;) {
+    const blank = body.indexOf(32, at);
+    const end = body.indexOf(0, blank);
+    const mode = Number.parseInt(body.toString("ascii", at, blank), 8);
+    const type = mode === 0o040000 ? "tree" : mode === 0o160000 ? "commit" : "blob";
+    const oid = body.toString("hex", end + 1, end + 21);
+    entries.push({ name: body.toString("utf8", blank + 1, end), mode, type, oid });
+    at = end + 21;
+  }
+  return entries;
+}
 
 function objectNode(
   repository: GitHubRepository,

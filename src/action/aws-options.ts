@@ -1,6 +1,7 @@
 import * as core from "@actions/core";
-import type { AwsClientOptions } from "../aws/clients.ts";
+import type { AwsClientOptions, AwsClients } from "../aws/clients.ts";
 import type { Run } from "../commands/ports.ts";
+import type { Environment } from "../domain/application.ts";
 import { userAgent } from "./user-agent.ts";
 
 /** The job's credentials, and where it may ask for an OIDC token the means to renew them. */
@@ -23,4 +24,18 @@ export function awsOptions(run: Run): AwsClientOptions {
     sessionName: `kiln-${run.id}`,
     onRenewed: (message) => core.notice(message),
   };
+}
+
+/** Clients for the account of an environment's targets, with session tags that say whose session it is. */
+export function clientsOf(
+  own: AwsClients,
+  { name, roleToAssume }: Pick<Environment, "name" | "roleToAssume">,
+  run: Pick<Run, "id" | "repository">,
+): AwsClients {
+  if (roleToAssume === undefined) return own;
+  return own.as({
+    arn: roleToAssume,
+    sessionName: `kiln-${run.id}`,
+    tags: { "kiln:repository": run.repository, "kiln:environment": name, "kiln:run": run.id },
+  });
 }

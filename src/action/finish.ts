@@ -1,14 +1,16 @@
+import { readFile } from "node:fs/promises";
 import * as core from "@actions/core";
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { createAwsClients } from "../aws/clients.ts";
 import { targetName } from "../domain/application.ts";
 import { createOctokit } from "../github/client.ts";
+import type { StartedPacker } from "../image/bake.ts";
 import { createRepository } from "../github/repository.ts";
-import { lockRef, releaseLock } from "../release/lock.ts";
+import { releaseLock } from "../release/lock.ts";
 import { watchRefresh } from "../rollout/refresh.ts";
 import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
-import { awsOptions } from "./aws-options.ts";
+import { awsOptions, clientsOf } from "./aws-options.ts";
 import { readRunner, type Runner } from "./runner.ts";
 import type { StartedRefresh, State } from "./state.ts";
 import { wallClock } from "./wall-clock.ts";
@@ -21,12 +23,16 @@ export async function finish(state: State): Promise<void> {
   const runner = readRunner(process.env);
   const deadline = Date.now() + PATIENCE;
   await Promise.all([
-    attempt("wait for Packer", () => waitForPacker(state, deadline)),
+    ...(state.packer === undefined ? [] : [finishPacker(state.packer, runner, deadline)]),
     ...state.refreshes.map((refresh) =>
       attempt("wait for the instance refresh", () => waitForRefresh(refresh, runner, deadline)),
     ),
   ]);
   await attempt("release the lock", () => releaseLocks(state, runner));
+}
+
+function finishPacker(packer: StartedPacker, runner: Runner, deadline: number): Promise<void> {
+  return attempt("sweep up behind Packer", () => finishBake(packer, runner, deadline));
 }
 
 async function attempt(what: string, work: () => Promise<void>): Promise<void> {
@@ -37,21 +43,31 @@ async function attempt(what: string, work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Packer cleans up after itself when it is asked to stop; it was, or is now. */
-async function waitForPacker({ packerPid }: State, deadline: number): Promise<void> {
-  if (packerPid === undefined || !isAlive(packerPid)) return;
+/** Packer cleans up after itself when it is asked to stop; it was, or is now. What it leaves nevertheless goes then. */
+async function finishBake(packer: StartedPacker, runner: Runner, deadline: number): Promise<void> {
+  if (isAlive(packer.pid) && !(await packerEnds(packer, deadline))) {
+    core.warning(
+      `Packer (process ${packer.pid}) is still cleaning up; what it leaves carries its name, "packer_…"`,
+    );
+    return;
+  }
+  // Only here: most jobs have nothing to sweep up.
+  const { sweepBake, tracesOf } = await import("../image/sweep.ts");
+  const { region, imageName, output } = packer;
+  const traces = { region, imageName, ...tracesOf(await readFile(output, "utf8")) };
+  const ec2 = await createAwsClients(awsOptions(runner.run)).ec2(region);
+  await sweepBake(ec2, traces, { clock: wallClock, log: core, deadline: new Date(deadline) });
+}
+
+async function packerEnds({ pid }: StartedPacker, deadline: number): Promise<boolean> {
   core.info("Waiting for Packer to remove its temporary resources");
-  process.kill(packerPid, "SIGTERM");
-  while (isAlive(packerPid)) {
-    if (Date.now() > deadline) {
-      core.warning(
-        `Packer (process ${packerPid}) is still cleaning up; what it leaves carries its name, "packer_…"`,
-      );
-      return;
-    }
+  process.kill(pid, "SIGTERM");
+  while (isAlive(pid)) {
+    if (Date.now() > deadline) return false;
     await wallClock.sleep(500);
   }
   core.info("Packer has ended");
+  return true;
 }
 
 function isAlive(pid: number): boolean {
@@ -64,7 +80,8 @@ function isAlive(pid: number): boolean {
 }
 
 async function waitForRefresh(refresh: StartedRefresh, runner: Runner, deadline: number): Promise<void> {
-  const clients = createAwsClients(awsOptions(runner.run));
+  const own = createAwsClients(awsOptions(runner.run));
+  const clients = clientsOf(own, { name: "post", roleToAssume: refresh.roleToAssume }, runner.run);
   const name = targetName(refresh);
   const pace = new Pace({ capacity: 0, warmup: 0, preferences: {}, image: "" });
   const look = await watchRefresh(clients, {
@@ -99,6 +116,6 @@ async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
   const repository = createRepository(octokit, runner.run.repository);
   for (const lock of locks) {
     const released = await releaseLock(repository, lock);
-    if (released) core.info(`Released the lock ${lock.ref.replace(lockRef(""), "of ")}`);
+    if (released) core.info(`Released the lock ${lock.ref}`);
   }
 }

@@ -4,9 +4,8 @@ import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 
 /** The commands of this version. */
-export const COMMANDS = ["deploy", "bake", "promote", "rollback", "status"] as const;
+export const COMMANDS = ["deploy", "bake", "promote", "rollback", "status", "prune"] as const;
 export type Command = (typeof COMMANDS)[number];
-const LATER_COMMANDS: ReadonlySet<string> = new Set(["prune"]);
 
 const REBAKE = ["auto", "always", "never"] as const;
 const ON_CANCEL = ["rollback", "leave"] as const;
@@ -99,10 +98,9 @@ export function parseInputs(
   reportUnknown(given, report);
 
   const command = text("command") ?? "deploy";
-  if (LATER_COMMANDS.has(command)) report("command", `"${command}" is not available in this version of Kiln`);
   const config = text("config") ?? DEFAULT_CONFIG;
   const inputs = {
-    command: oneOf("command", LATER_COMMANDS.has(command) ? "deploy" : command, COMMANDS, report),
+    command: oneOf("command", command, COMMANDS, report),
     environment: text("environment"),
     config,
     to: text("to") ?? "previous",
@@ -228,6 +226,14 @@ function inlineEnvironment(
     return undefined;
   }
   const command = text("command") ?? "deploy";
+  if (command === "prune") {
+    const given = set.map((name) => `\`${name}\``).join(", ");
+    report(
+      "command",
+      `prune needs the config file, not ${given}: environments that it does not know may need an image`,
+    );
+    return undefined;
+  }
   const needed = NEEDS_CHECKOUT.has(command)
     ? INLINE_NAMES
     : INLINE_NAMES.filter((name) => name !== "template");

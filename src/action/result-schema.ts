@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { OUTCOMES, type Result, TARGET_ENDS } from "../domain/result.ts";
+import { OUTCOMES, PRUNE_ACTIONS, type Result, TARGET_ENDS } from "../domain/result.ts";
 
 /** The `result` output's one definition as a schema, published in `schemas/`; the compiler holds it to the type. */
 
@@ -33,6 +33,56 @@ const target = z.strictObject({
   ended: z.enum(TARGET_ENDS).optional().describe("Where the target ended; absent while it is under way"),
 });
 
+const named = z.strictObject({ name: z.string(), version: z.string() });
+const fromTo = z.strictObject({ from: z.string(), to: z.string() });
+
+const counts = z.strictObject({
+  changed: z.number().int(),
+  added: z.number().int(),
+  removed: z.number().int(),
+});
+
+const changes = z
+  .strictObject({
+    since: z.string().describe("The record that it is compared with"),
+    sameContent: z.boolean(),
+    commits: z
+      .strictObject({
+        added: z.number().int(),
+        takenBack: z.number().int(),
+        listed: z.enum(["added", "takenBack"]).describe("Which of them are listed"),
+        newest: z.array(z.strictObject({ commit: z.string(), subject: z.string() })),
+        url: z.string(),
+      })
+      .optional(),
+    content: z
+      .strictObject({
+        counts,
+        changed: z.array(z.string()),
+        added: z.array(z.string()),
+        removed: z.array(z.string()),
+        variables: z.array(z.string()),
+      })
+      .optional()
+      .describe("Files that decide the content, the first of each, and variables"),
+    packages: z
+      .strictObject({
+        counts,
+        changed: z.array(z.strictObject({ name: z.string(), from: z.string(), to: z.string() })),
+        added: z.array(named),
+        removed: z.array(named),
+      })
+      .optional()
+      .describe("The first of each; the counts are of all"),
+    baseImage: z.strictObject({ from: imageId, to: imageId }).optional(),
+    targets: z
+      .array(
+        z.strictObject({ target: z.string(), image: fromTo.optional(), instanceType: fromTo.optional() }),
+      )
+      .optional(),
+  })
+  .describe("What the release changes against the one before it, as far as it is known");
+
 const environment = z.strictObject({
   environment: z.string(),
   outcome,
@@ -43,6 +93,7 @@ const environment = z.strictObject({
   plan: z.array(z.string()).optional(),
   warnings: z.array(z.string()).optional(),
   targets: z.array(target).optional(),
+  changes: changes.optional(),
   unrecorded: z.string().optional().describe("The record's message, where it could not be written"),
 });
 
@@ -54,6 +105,10 @@ const status = z
     version: z.string().optional(),
     imageId: imageId.optional(),
     baseImageDays: z.number().int().optional(),
+    baseImage: z
+      .string()
+      .optional()
+      .describe("How old the base image is, and whether a newer one is to be had"),
     actor: z.string().optional(),
     since: z.iso.datetime().optional(),
     sinceText: z.string().optional(),
@@ -63,6 +118,27 @@ const status = z
     drift: z.array(z.string()).describe("How it differs from its record, in words"),
   })
   .describe("An environment's newest record beside what AWS says now");
+
+const prune = z
+  .strictObject({
+    images: z
+      .array(
+        z.strictObject({
+          region: z.string(),
+          imageId,
+          name: z.string(),
+          action: z.enum(PRUNE_ACTIONS),
+          why: z.string(),
+          days: z.number().int().describe("The image's age"),
+          gigabytes: z.number().int().describe("Of its snapshots"),
+          failed: z.string().optional().describe("Why it could not be done"),
+        }),
+      )
+      .describe("Images that are not simply kept, and what was done; in a dry run, what would be"),
+    kept: z.number().int().describe("Images of the application that stay"),
+    gigabytes: z.number().int().describe("Of the snapshots that went, or in a dry run would go"),
+  })
+  .describe("What became of the application's images");
 
 export const resultSchema = z
   .strictObject({
@@ -74,6 +150,7 @@ export const resultSchema = z
     image: image.optional(),
     environments: z.array(environment).describe("One entry for each environment that was reached, in order"),
     status: z.array(status).optional().describe("The status command's answer"),
+    prune: prune.optional().describe("The prune command's answer"),
     error: z
       .strictObject({ message: z.string(), state: z.string().optional(), next: z.string().optional() })
       .optional(),

@@ -8,7 +8,7 @@ import type { Application, Environment } from "../domain/application.ts";
 import { CancelledError, InvalidInputError } from "../domain/errors.ts";
 import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
-import { awsOptions } from "./aws-options.ts";
+import { awsOptions, clientsOf } from "./aws-options.ts";
 import { cancelSignal } from "./cancel.ts";
 import type { Command, Inputs } from "./inputs.ts";
 import { createLog } from "./log.ts";
@@ -40,6 +40,8 @@ const HANDLERS: Readonly<Record<Command, (context: Context, ports: Ports) => Pro
     (await import("../commands/rollback.ts")).rollback({ ...context.inputs, ...context }, ports),
   status: async (context, ports) =>
     (await import("../commands/status.ts")).status({ ...context.inputs, ...context }, ports),
+  prune: async (context, ports) =>
+    (await import("../commands/prune.ts")).prune({ ...context.inputs, ...context }, ports),
 };
 
 function deployRequest(context: Context): DeployRequest {
@@ -130,12 +132,14 @@ function mask(inputs: Inputs): void {
 
 function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, state: SavedState): Ports {
   const agent = userAgent(runner.run);
+  const aws = createAwsClients(awsOptions(runner.run));
   return {
     clock: wallClock,
     log: createLog(),
     subprocess: createSubprocess(process.env, runner.temporaryFolder),
     signal: cancelSignal(),
-    aws: createAwsClients(awsOptions(runner.run)),
+    aws,
+    awsOf: (environment) => clientsOf(aws, environment, runner.run),
     repository: createRepository(
       createOctokit({
         token: inputs.token,

@@ -79,7 +79,7 @@ export function selectEnvironments(
     ]);
   }
   // What runs where is asked of all; releases go to those that the push is for.
-  if (inputs.command === "status") return application.environments;
+  if (inputs.command === "status" || inputs.command === "prune") return application.environments;
   if (run.event === "push")
     return run.branch === undefined ? [] : environmentsForBranch(application, run.branch);
   throw new InvalidInputError([

@@ -1,5 +1,6 @@
 import * as core from "@actions/core";
 import type { Unfinished } from "../commands/ports.ts";
+import type { StartedPacker } from "../image/bake.ts";
 import type { Lock } from "../release/lock.ts";
 
 /** What the post step may have to finish: saved by the main step the moment it is a fact. */
@@ -7,7 +8,7 @@ export interface State {
   /** True once the main step has finished all of it itself. */
   readonly finished: boolean;
   readonly locks: readonly Lock[];
-  readonly packerPid: number | undefined;
+  readonly packer: StartedPacker | undefined;
   /** The refresh that was last started on each target. */
   readonly refreshes: readonly StartedRefresh[];
 }
@@ -18,10 +19,11 @@ export interface StartedRefresh {
   readonly id: string;
   /** It takes the target back, rather than forward. */
   readonly isBack?: boolean;
+  readonly roleToAssume?: string | undefined;
 }
 
 const NAME = "kiln";
-const NOTHING: State = { finished: true, locks: [], packerPid: undefined, refreshes: [] };
+const NOTHING: State = { finished: true, locks: [], packer: undefined, refreshes: [] };
 
 export class SavedState implements Unfinished {
   #state: State = { ...NOTHING, finished: false };
@@ -40,8 +42,8 @@ export class SavedState implements Unfinished {
     this.#save();
   }
 
-  packerStarted(pid: number): void {
-    this.#state = { ...this.#state, packerPid: pid };
+  packerStarted(packer: StartedPacker): void {
+    this.#state = { ...this.#state, packer };
     this.#save();
   }
 

@@ -76,6 +76,7 @@ async function startDetached(
   const exit = followToTheEnd(output, ended, options.onLine);
   return {
     pid: child.pid ?? 0,
+    output: path,
     exit,
     stop() {
       child.kill("SIGTERM");

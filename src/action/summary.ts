@@ -1,6 +1,9 @@
 import { markdownTable } from "markdown-table";
+import type { PackageChanges } from "../domain/changes.ts";
+import { countCommits, describeContent, describePackages, describeTarget } from "../release/changes.ts";
 import { statusTable } from "../release/status-table.ts";
-import type { EnvironmentResult, Outcome, Result, TargetEnd } from "../domain/result.ts";
+import type { EnvironmentResult, Outcome, PruneResult, Result, TargetEnd } from "../domain/result.ts";
+import { retirementTable } from "../image/retirement-table.ts";
 
 /** Where a summary's links lead. */
 export interface SummaryLinks {
@@ -17,9 +20,10 @@ export function renderSummary(result: Result, links: SummaryLinks): string {
     `## ${heading(result)}`,
     ...(result.error === undefined ? [] : [renderError(result.error)]),
     ...(result.status === undefined ? [] : [statusTable(result.status, cell)]),
+    ...(result.prune === undefined ? [] : pruneParts(result.prune, result.outcome === "planned")),
     ...(result.environments.length > 0 ? [environmentsTable(result, links)] : []),
     ...(result.image === undefined ? [] : [imageTable(result, links)]),
-    ...result.environments.flatMap((environment) => environmentDetails(environment)),
+    ...result.environments.flatMap((environment) => environmentDetails(environment, links)),
   ];
   const text = `${parts.join("\n\n")}\n`;
   if (Buffer.byteLength(text) <= MAX_BYTES) return text;
@@ -30,6 +34,7 @@ function heading({ command, outcome, status }: Result): string {
   if (status !== undefined)
     return status.some(({ drift }) => drift.length > 0) ? "⚠️ Status: drift" : "✅ Status";
   if (outcome === "succeeded" && command === "bake") return "✅ Baked";
+  if (outcome === "succeeded" && command === "prune") return "✅ Pruned";
   if (outcome === "succeeded" && command === "rollback") return "✅ Restored an earlier release";
   return HEADINGS[outcome];
 }
@@ -101,6 +106,15 @@ function environmentsTable(result: Result, links: SummaryLinks): string {
   ]);
 }
 
+function pruneParts(prune: PruneResult, planned: boolean): string[] {
+  const { images, kept, gigabytes } = prune;
+  const size = gigabytes === 0 ? "" : ` Snapshots of ${gigabytes} GB ${planned ? "would go" : "went"}.`;
+  return [
+    ...(images.length === 0 ? [] : [retirementTable(prune, planned, cell)]),
+    `${kept} ${kept === 1 ? "image" : "images"} kept.${size}`,
+  ];
+}
+
 /** Where each target of an environment ended, where there are several. */
 function targetsTable({ environment, targets = [] }: EnvironmentResult): string[] {
   if (targets.length < 2) return [];
@@ -155,8 +169,48 @@ function imageTable(result: Result, { serverUrl, repository }: SummaryLinks): st
   return markdownTable([["Image", ""], ...rows]);
 }
 
-function environmentDetails(environment: EnvironmentResult): string[] {
-  const parts: string[] = targetsTable(environment);
+/** What a release changes against the one before it; nothing where nothing of it is known. */
+function changesBlock({ environment, changes }: EnvironmentResult, links: SummaryLinks): string[] {
+  if (changes === undefined) return [];
+  const { commits, content, packages, baseImage, targets = [] } = changes;
+  const told = content === undefined ? "" : describeContent(content);
+  const lines = [
+    ...(changes.sameContent ? ["the same content"] : []),
+    ...(commits === undefined
+      ? []
+      : [
+          `[${cell(countCommits(commits))}](${encodeURI(commits.url)})`,
+          ...commits.newest.map(({ commit, subject }) => `  - ${code(commit.slice(0, 7))} ${cell(subject)}`),
+        ]),
+    ...(told === "" ? [] : [`content: ${cell(told)}`]),
+    ...(baseImage === undefined ? [] : [`base image: ${code(baseImage.from)} → ${code(baseImage.to)}`]),
+    ...targets.map((target) => `launch template of ${code(target.target)}: ${cell(describeTarget(target))}`),
+    ...(packages === undefined ? [] : [`packages: ${cell(describePackages(packages))}`]),
+  ].map((line) => (line.startsWith("  - ") ? line : `- ${line}`));
+  if (lines.length === 0) return [];
+  return [
+    `### Changes of ${cell(environment)} since ${releaseLink(changes.since, links)}\n\n${lines.join("\n")}`,
+    ...(packages === undefined ? [] : packagesTable(packages)),
+  ];
+}
+
+/** All packages that are kept of the comparison, folded: an update of the base image changes hundreds. */
+function packagesTable({ counts, changed, added, removed }: PackageChanges): string[] {
+  const rows = [
+    ...changed.map(({ name, from, to }) => [code(name), code(from), code(to)]),
+    ...added.map(({ name, version }) => [code(name), "", code(version)]),
+    ...removed.map(({ name, version }) => [code(name), code(version), ""]),
+  ];
+  if (rows.length === 0) return [];
+  const left = counts.changed + counts.added + counts.removed - rows.length;
+  const table = markdownTable([["Package", "Before", "Now"], ...rows]);
+  const more = left > 0 ? `\n\n… and ${left} more` : "";
+  const numbers = `${counts.changed} changed, ${counts.added} added, ${counts.removed} removed`;
+  return [`<details><summary>Packages: ${numbers}</summary>\n\n${table}${more}\n\n</details>`];
+}
+
+function environmentDetails(environment: EnvironmentResult, links: SummaryLinks): string[] {
+  const parts: string[] = [...targetsTable(environment), ...changesBlock(environment, links)];
   if (environment.warnings !== undefined && environment.warnings.length > 0) {
     parts.push(
       `**Warnings for ${cell(environment.environment)}**\n\n${environment.warnings.map((warning) => `- ${cell(warning)}`).join("\n")}`,

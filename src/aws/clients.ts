@@ -3,6 +3,7 @@ import type { CloudWatchClient } from "@aws-sdk/client-cloudwatch";
 import type { EC2Client } from "@aws-sdk/client-ec2";
 import type { ElasticLoadBalancingV2Client } from "@aws-sdk/client-elastic-load-balancing-v2";
 import type { STSClient } from "@aws-sdk/client-sts";
+import { type AssumedRole, roleCredentials } from "./assumed-role.ts";
 import { withMiddleware } from "./middleware.ts";
 import { type AwsCredentials, createRenewal, type ProvidedCredentials, type Renewal } from "./renewal.ts";
 
@@ -18,6 +19,8 @@ export interface AwsClients {
   elasticLoadBalancing(region: string): Promise<ElasticLoadBalancingV2Client>;
   cloudWatch(region: string): Promise<CloudWatchClient>;
   sts(region: string): Promise<STSClient>;
+  /** Clients with a role's credentials, which these get; the same ones for the same role. */
+  as(role: AssumedRole): AwsClients;
 }
 
 export interface AwsClientOptions {
@@ -52,7 +55,7 @@ interface ClientSettings {
   readonly credentials?: () => Promise<ProvidedCredentials>;
 }
 
-type ClientModules = Omit<AwsClients, "autoScalingOnce">;
+type ClientModules = Omit<AwsClients, "autoScalingOnce" | "as">;
 
 /** How each client is made; the SDK's module is loaded here. */
 const MAKERS: {
@@ -71,11 +74,20 @@ const MAKERS: {
 
 /** The clients of one run. None is made, and nothing asked of AWS, before somebody asks for it. */
 export function createAwsClients(options: AwsClientOptions): AwsClients {
-  const cache = new Map<string, Promise<unknown>>();
   const renewal = renewalOf(options);
+  return clientsWith(options, renewal?.provide, renewal);
+}
+
+function clientsWith(
+  options: AwsClientOptions,
+  credentials: (() => Promise<ProvidedCredentials>) | undefined,
+  renewal: Renewal | undefined,
+): AwsClients {
+  const cache = new Map<string, Promise<unknown>>();
+  const roles = new Map<string, AwsClients>();
   const settings = (region: string, maxAttempts = MAX_ATTEMPTS): ClientSettings => ({
     ...plainSettings(options, region, maxAttempts),
-    ...(renewal === undefined ? {} : { credentials: renewal.provide }),
+    ...(credentials === undefined ? {} : { credentials }),
   });
   const once = <T>(
     key: string,
@@ -87,7 +99,7 @@ export function createAwsClients(options: AwsClientOptions): AwsClients {
     cache.set(key, made);
     return made;
   };
-  return {
+  const clients: AwsClients = {
     ec2: (region) => once(`ec2 ${region}`, MAKERS.ec2, settings(region)),
     autoScaling: (region) => once(`autoscaling ${region}`, MAKERS.autoScaling, settings(region)),
     autoScalingOnce: (region) => once(`autoscaling-once ${region}`, MAKERS.autoScaling, settings(region, 1)),
@@ -95,8 +107,24 @@ export function createAwsClients(options: AwsClientOptions): AwsClients {
       once(`elasticloadbalancing ${region}`, MAKERS.elasticLoadBalancing, settings(region)),
     cloudWatch: (region) => once(`cloudwatch ${region}`, MAKERS.cloudWatch, settings(region)),
     sts: (region) => once(`sts ${region}`, MAKERS.sts, settings(region)),
+    as(role) {
+      const known = roles.get(role.arn);
+      if (known !== undefined) return known;
+      // Any region's STS knows the role; the own one's errors are translated, and its expired credentials renewed.
+      const made = clientsWith(
+        options,
+        roleCredentials(role, () => clients.sts(ROLE_REGION)),
+        undefined,
+      );
+      roles.set(role.arn, made);
+      return made;
+    },
   };
+  return clients;
 }
+
+/** Where roles are asked for: one region that every account has enabled. */
+const ROLE_REGION = "us-east-1";
 
 function plainSettings(options: AwsClientOptions, region: string, maxAttempts: number): ClientSettings {
   return {

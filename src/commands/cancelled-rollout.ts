@@ -6,13 +6,13 @@ import { rollBackActive } from "../rollout/refresh.ts";
 import type { TargetRollout } from "../rollout/rollout.ts";
 import type { TargetBoard } from "./carry-out.ts";
 import type { Ports } from "./ports.ts";
-import type { RolloutRequest } from "./request.ts";
+import type { ReleaseOrder } from "./release-order.ts";
 
 /** A rollout that was cancelled: asks for the way back of every target that was begun, and says what is left. */
 export async function cancelRollouts(
   rollouts: readonly TargetRollout[],
   board: TargetBoard,
-  request: RolloutRequest,
+  { environment, request }: ReleaseOrder,
   ports: Ports,
 ): Promise<CancelledError> {
   const begun = rollouts.filter(({ state }) => board.refreshOf(state.target) !== undefined);
@@ -34,7 +34,11 @@ export async function cancelRollouts(
     });
   }
   // The run's own signal has aborted: the way back must not stop at it.
-  const tools = { clients: ports.aws, clock: ports.clock, signal: new AbortController().signal };
+  const tools = {
+    clients: ports.awsOf(environment),
+    clock: ports.clock,
+    signal: new AbortController().signal,
+  };
   const states = await Promise.all(
     begun.map((rollout) =>
       stateOf(rollout, board, tools).catch((error: unknown) => failedToGoBack(rollout.state.target, error)),

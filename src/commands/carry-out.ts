@@ -1,4 +1,6 @@
 import type { EC2Client } from "@aws-sdk/client-ec2";
+import { accountOfRole } from "../aws/assumed-role.ts";
+import type { AwsClients } from "../aws/clients.ts";
 import {
   DEFAULT_MAX_LAUNCH_FAILURES,
   type Environment,
@@ -9,6 +11,7 @@ import { CancelledError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import type { TargetResult } from "../domain/result.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
+import { shareWith } from "../image/sharing.ts";
 import type { RolloutTools } from "../rollout/follow.ts";
 import {
   configurationWith,
@@ -37,7 +40,6 @@ import { ownAccount } from "./own-account.ts";
 import { homeOf, type Settled, type TargetPlan } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import type { RegionImages, ReleaseOrder } from "./release-order.ts";
-import type { RolloutRequest } from "./request.ts";
 import { runSmokeTest } from "./smoke-test.ts";
 
 /** What a release changes in a target's launch template. */
@@ -53,9 +55,12 @@ export function changeOf(
   };
 }
 
-export function rolloutTools(request: RolloutRequest, ports: Ports): RolloutTools {
+export function rolloutTools(
+  { environment, request }: Pick<ReleaseOrder, "environment" | "request">,
+  ports: Ports,
+): RolloutTools {
   return {
-    clients: ports.aws,
+    clients: ports.awsOf(environment),
     clock: ports.clock,
     log: ports.log,
     signal: ports.signal,
@@ -80,7 +85,8 @@ export async function rollOutImages(
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<readonly TargetVersion[]> {
-  const board = new TargetBoard(order.environment.name, plan.targets, ports);
+  const board = new TargetBoard(order.environment, plan.targets, ports);
+  if (plan.rollOut) await shareImages(plan.targets, images, order, ports);
   const prepared = await Promise.all(
     plan.targets.map(async (target) =>
       target.rollOut
@@ -91,7 +97,7 @@ export async function rollOutImages(
   // Whose credentials these are is asked while they hold: without it they could not be renewed when they have expired.
   if (prepared.some((rollout) => rollout !== undefined)) await ownAccount(homeOf(order.environment), ports);
   const rollouts = prepared.filter((rollout) => rollout !== undefined);
-  const tools = rolloutTools(order.request, ports);
+  const tools = rolloutTools(order, ports);
   try {
     await rollOutTargets(tools, rollouts, {
       order: order.environment.rollout.order ?? "parallel",
@@ -109,13 +115,32 @@ export async function rollOutImages(
       },
     });
   } catch (error) {
-    if (error instanceof CancelledError) throw await cancelRollouts(rollouts, board, order.request, ports);
+    if (error instanceof CancelledError) throw await cancelRollouts(rollouts, board, order, ports);
     throw error;
   }
   return plan.targets.map(({ target, state }, index) => ({
     target,
     version: prepared[index]?.versions.base ?? { ...state.template },
   }));
+}
+
+/** Lets the targets' account launch the images, where it is another than the one that has them. */
+async function shareImages(
+  targets: readonly TargetPlan[],
+  images: RegionImages,
+  { environment: { roleToAssume } }: ReleaseOrder,
+  ports: Ports,
+): Promise<void> {
+  if (roleToAssume === undefined) return;
+  const account = accountOfRole(roleToAssume);
+  const regions = new Set(targets.flatMap(({ rollOut, target }) => (rollOut ? [target.region] : [])));
+  await Promise.all(
+    [...images].map(async ([region, image]) => {
+      if (!regions.has(region)) return;
+      if (await shareWith(await ports.aws.ec2(region), image, account))
+        ports.log.info(`Shared ${image.id} in ${region} with account ${account}`);
+    }),
+  );
 }
 
 function imageFor({ target }: TargetPlan, images: RegionImages): CatalogueImage {
@@ -136,8 +161,9 @@ async function prepareTarget(
   const { target, preferences, strategy } = plan;
   const { environment } = order;
   const { rollout } = environment;
-  const state = plan.pin ? await pinned(plan, ports) : plan.state;
-  const versions = await versionsFor(state, changeOf(image, state, environment), ports);
+  const clients = ports.awsOf(environment);
+  const state = plan.pin ? await pinned(plan, clients, ports) : plan.state;
+  const versions = await versionsFor(state, changeOf(image, state, environment), clients, ports);
   const warmup = preferences.InstanceWarmup ?? state.warmup ?? 0;
   board.update(target, {
     launchTemplate: versions.base.id,
@@ -169,7 +195,7 @@ async function prepareTarget(
                 release,
                 imageId: image.id,
                 checkpoint,
-                instances: await newInstances(ports.aws, target, versions.all, image.id),
+                instances: await newInstances(clients, target, versions.all, image.id),
               },
               { ...ports, signal },
             ),
@@ -178,8 +204,12 @@ async function prepareTarget(
 }
 
 /** Sets the group to numbers and AMI ids; the target as it is then. */
-async function pinned({ state, target }: TargetPlan, ports: Ports): Promise<TargetState> {
-  const versions = await pinTemplates(ports.aws, state);
+async function pinned(
+  { state, target }: TargetPlan,
+  clients: AwsClients,
+  ports: Ports,
+): Promise<TargetState> {
+  const versions = await pinTemplates(clients, state);
   for (const template of templatesOf(state)) {
     const { version } = versions.choose(template);
     const meant = template.version === version ? template.written : (template.imageId ?? template.written);
@@ -187,16 +217,17 @@ async function pinned({ state, target }: TargetPlan, ports: Ports): Promise<Targ
       `${targetName(target)}: pinned to version ${version} of ${template.name}, which is what ${meant} meant`,
     );
   }
-  return observeTarget(ports.aws, target);
+  return observeTarget(clients, target);
 }
 
 /** The release's template versions, one for each template of the group: those that an earlier run made, or new ones. */
 async function versionsFor(
   state: TargetState,
   change: TemplateChange,
+  clients: AwsClients,
   ports: Ports,
 ): Promise<ReleaseVersions> {
-  const ec2 = await ports.aws.ec2(state.target.region);
+  const ec2 = await clients.ec2(state.target.region);
   return releaseVersions(
     await Promise.all(
       templatesOf(state).map(async (template, index) => {
@@ -225,12 +256,12 @@ async function versionFor(
 
 /** What is known of the environment's targets, published with every change. */
 export class TargetBoard {
-  readonly #environment: string;
+  readonly #environment: Environment;
   readonly #ports: Ports;
   readonly #results = new Map<string, TargetResult>();
   readonly #refreshes = new Map<string, { readonly id: string; readonly isBack: boolean }>();
 
-  constructor(environment: string, targets: readonly TargetPlan[], ports: Ports) {
+  constructor(environment: Environment, targets: readonly TargetPlan[], ports: Ports) {
     this.#environment = environment;
     this.#ports = ports;
     for (const { target } of targets) {
@@ -251,7 +282,8 @@ export class TargetBoard {
   started(target: Target, id: string): void {
     const isBack = this.#refreshes.has(targetName(target));
     this.#refreshes.set(targetName(target), { id, isBack });
-    this.#ports.unfinished.refreshStarted({ ...target, id, isBack });
+    const { roleToAssume } = this.#environment;
+    this.#ports.unfinished.refreshStarted({ ...target, id, isBack, roleToAssume });
     this.update(target, { instanceRefresh: id });
   }
 
@@ -259,7 +291,7 @@ export class TargetBoard {
     const { region, autoScalingGroup } = target;
     const name = targetName(target);
     this.#results.set(name, { region, autoScalingGroup, ...this.#results.get(name), ...facts });
-    this.#ports.facts.publishEnvironment(this.#environment, { targets: [...this.#results.values()] });
+    this.#ports.facts.publishEnvironment(this.#environment.name, { targets: [...this.#results.values()] });
   }
 }
 
@@ -270,6 +302,7 @@ export class TargetBoard {
 export async function retireVersions(
   { situation, plan }: Settled,
   versions: readonly TargetVersion[],
+  { environment }: ReleaseOrder,
   ports: Ports,
 ): Promise<void> {
   const records = [...situation.ledger.records, ...situation.elsewhere];
@@ -286,7 +319,11 @@ export async function retireVersions(
         ...state.instances.flatMap(({ templateVersion }) => templateVersion ?? []),
       ]);
       try {
-        const gone = await deleteOldVersions(await ports.aws.ec2(target.region), version, needed);
+        const gone = await deleteOldVersions(
+          await ports.awsOf(environment).ec2(target.region),
+          version,
+          needed,
+        );
         if (gone.length > 0) ports.log.info(`Deleted old versions of ${version.name}: ${gone.join(", ")}`);
       } catch (error) {
         ports.log.notice(

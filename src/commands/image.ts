@@ -1,7 +1,7 @@
 import type { Environment } from "../domain/application.ts";
 import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
 import type { ImageResult } from "../domain/result.ts";
-import { type BakeOrder, type BakeReady, prepareBake } from "../image/bake.ts";
+import { type BakeOrder, type BakeReady, prepareBake, type StartedPacker } from "../image/bake.ts";
 import { type CatalogueImage, findByDigest, findByName } from "../image/catalogue.ts";
 import {
   chooseByDigest,
@@ -11,8 +11,11 @@ import {
   type ImageWish,
 } from "../image/choice.ts";
 import { copyTo, findCopy } from "../image/copies.ts";
-import { contentFiles, digestOf } from "../image/digest.ts";
+import { digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
+import { bakeLock, releaseAbandoned } from "../release/lock.ts";
+import { holding } from "./locks.ts";
+import { imageKeeper } from "./image-files.ts";
 import { homeOf } from "./plan.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
@@ -33,11 +36,7 @@ export function regionsOf(environment: Environment): Regions {
 /** The digest of this commit's content, with the list of what went in for those who debug. */
 export async function findDigest(request: DeployRequest, ports: Ports): Promise<Digest> {
   const recipe = { ...request.application.image, vars: request.vars };
-  const files = await contentFiles(recipe, {
-    folder: ports.workspace,
-    commit: request.run.commit,
-    subprocess: ports.subprocess,
-  });
+  const files = await imageKeeper(request, ports).files();
   for (const file of files) ports.log.debug(`content: ${file.mode} ${file.object} ${file.path}`);
   const digest = digestOf(recipe.template, files, request.vars);
   ports.log.info(
@@ -54,7 +53,7 @@ async function chooseImage(
   region: string,
   ports: Ports,
   proven?: ImageId,
-): Promise<ImageChoice> {
+): Promise<{ readonly choice: ImageChoice; readonly images: readonly CatalogueImage[] }> {
   const { application, version, run } = request;
   const wish: ImageWish = {
     application: application.name,
@@ -67,14 +66,16 @@ async function chooseImage(
   };
   const ec2 = await ports.aws.ec2(region);
   const images = await findByDigest(ec2, region, application.name, digest);
-  if (proven !== undefined) return chooseProven(images, proven, region);
+  if (proven !== undefined) return { choice: chooseProven(images, proven, region), images };
   const found = chooseByDigest(images, wish);
-  if (found.image !== undefined) return { kind: "reuse", image: found.image, why: found.why };
+  if (found.image !== undefined) {
+    return { choice: { kind: "reuse", image: found.image, why: found.why }, images };
+  }
   const [named, account] = await Promise.all([
     findByName(ec2, region, imageName(application.name, version, digest)),
     ownAccount(region, ports),
   ]);
-  return chooseName(named, account, wish, found.why);
+  return { choice: chooseName(named, account, wish, found.why), images };
 }
 
 /**
@@ -88,17 +89,20 @@ export function bakedOrFound(
   ports: Ports,
   proven?: ImageId,
 ): ImageSource {
+  let seen: ReadonlySet<ImageId> = new Set();
   return {
     async choose() {
-      const choice = await chooseImage(request, digest, home, ports, proven);
+      const { choice, images } = await chooseImage(request, digest, home, ports, proven);
+      seen = new Set(images.map(({ id }) => id));
       return { home: choice, elsewhere: await copiesOf(choice, others, ports) };
     },
     prepare: async ({ home: choice }) =>
       choice.kind === "bake" ? getReady(choice.name, home, digest, request, ports) : undefined,
     async obtain({ home: choice, elsewhere }, ready) {
-      const image = await obtainImage(choice, ready, home, digest, request, ports);
+      const image = await obtainImage(choice, ready, home, digest, seen, request, ports);
       return everywhere(image, digest, others, elsewhere, ports);
     },
+    files: imageKeeper(request, ports),
   };
 }
 
@@ -156,22 +160,69 @@ async function obtainImage(
   ready: BakeReady | undefined,
   region: string,
   digest: Digest,
+  seen: ReadonlySet<ImageId>,
   request: DeployRequest,
   ports: Ports,
 ): Promise<CatalogueImage> {
-  if (choice.kind === "reuse") {
-    publishImage(choice.image, false, digest, ports);
-    return choice.image;
-  }
-  const ec2 = await ports.aws.ec2(region);
-  if (choice.kind === "adopt") {
-    const image = await makeOurs(ec2, choice.image, tagsOf(digest, request), undefined);
-    publishImage(image, false, digest, ports);
-    return image;
+  if (choice.kind !== "bake") {
+    // An earlier attempt that came as far as the image may have died holding the bake's lock.
+    const { run } = request;
+    if (run.attempt !== "1") await releaseAbandoned(ports.repository, bakeLock(digest), run);
+    return found(choice, region, digest, request, ports);
   }
   if (ready === undefined) throw new Error("a bake that was not prepared");
-  const order = orderOf(choice.name, region, digest, request);
-  const { image, baked } = await ports.log.group(`Bake ${choice.name}`, () =>
+  return holding(bakeLock(digest), request.run.commit, request, ports, async () => {
+    const joined = await bakedMeanwhile(region, digest, seen, request, ports);
+    if (joined !== undefined) return found(joined, region, digest, request, ports);
+    return bakeImage(choice.name, ready, region, digest, request, ports);
+  });
+}
+
+/** An image that is there, made ours where a run did not come to that. */
+async function found(
+  choice: Exclude<ImageChoice, { kind: "bake" }>,
+  region: string,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<CatalogueImage> {
+  const image =
+    choice.kind === "reuse"
+      ? choice.image
+      : await makeOurs(await ports.aws.ec2(region), choice.image, tagsOf(digest, request), undefined);
+  publishImage(image, false, digest, ports);
+  return image;
+}
+
+/**
+ * The image that another run baked of this content since this one decided to: two runs that need the same content at the
+ * same time bake it once. Undefined where there is none.
+ * @param seen the images of this content that were there when it was decided
+ */
+async function bakedMeanwhile(
+  region: string,
+  digest: Digest,
+  seen: ReadonlySet<ImageId>,
+  { application }: DeployRequest,
+  ports: Ports,
+): Promise<Extract<ImageChoice, { kind: "reuse" }> | undefined> {
+  const images = await findByDigest(await ports.aws.ec2(region), region, application.name, digest);
+  const image = images.find(({ id, state }) => state === "available" && !seen.has(id));
+  if (image === undefined) return undefined;
+  ports.log.info(`Another run baked this content meanwhile: ${image.id} (${image.name}) is used`);
+  return { kind: "reuse", image, why: "was baked meanwhile" };
+}
+
+async function bakeImage(
+  name: string,
+  ready: BakeReady,
+  region: string,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<CatalogueImage> {
+  const order = orderOf(name, region, digest, request);
+  const { image, baked } = await ports.log.group(`Bake ${name}`, () =>
     makeImage(ports.aws, order, ready, { ...ports, ...bakeTools(ports) }),
   );
   const phases = baked.phases.map(({ phase, milliseconds }) => ({
@@ -182,11 +233,15 @@ async function obtainImage(
     `Baked ${image.id} (${image.name}) in ${region}: ${phases.map(({ phase, seconds }) => `${phase} ${seconds} s`).join(", ")}`,
   );
   publishImage(image, true, digest, ports, phases);
+  await imageKeeper(request, ports).keep(image, digest, baked);
   return image;
 }
 
 function bakeTools(ports: Ports) {
-  return { folder: ports.workspace, onStarted: (pid: number) => ports.unfinished.packerStarted(pid) };
+  return {
+    folder: ports.workspace,
+    onStarted: (packer: StartedPacker) => ports.unfinished.packerStarted(packer),
+  };
 }
 
 function orderOf(name: string, region: string, digest: Digest, request: DeployRequest): BakeOrder {

@@ -1,4 +1,5 @@
 import type { RefreshPreferences, RefreshStrategy } from "@aws-sdk/client-auto-scaling";
+import { accountOfRole } from "../aws/assumed-role.ts";
 import { type Environment, type Target, targetName } from "../domain/application.ts";
 import { formatDuration } from "../domain/duration.ts";
 import type { Digest } from "../domain/image.ts";
@@ -22,6 +23,7 @@ import {
   instanceCount,
 } from "../rollout/target-state.ts";
 import { leftAlone } from "../rollout/verify.ts";
+import type { Compared } from "./changes.ts";
 
 /** Where a release's image comes from, in each region that it is needed in. */
 export interface ChosenImage {
@@ -45,6 +47,8 @@ export interface Situation {
   /** In the environment's order. */
   readonly targets: readonly ObservedTarget[];
   readonly image: ChosenImage;
+  /** How old the image's base image is, and whether a newer one is to be had; where it was asked for and is known. */
+  readonly baseImage?: string | undefined;
 }
 
 /** What is wanted of it. */
@@ -80,6 +84,8 @@ export interface ReleasePlan {
   readonly findings: readonly Finding[];
   /** The plan for people, a line a step. */
   readonly lines: readonly string[];
+  /** What was read for telling what the release changes; absent where there is nothing to do. */
+  readonly compared?: Compared;
 }
 
 /** What a release goes by once it holds the lock. */
@@ -167,6 +173,9 @@ function describe(plan: Omit<ReleasePlan, "lines">, situation: Situation, wish: 
   const { ledger } = situation;
   return [
     ...describeImage(plan, situation, wish),
+    ...(plan.rollOut && wish.environment.roleToAssume !== undefined
+      ? [`share it with account ${accountOfRole(wish.environment.roleToAssume)}, if it is not yet`]
+      : []),
     ...plan.targets.flatMap((target) => describeTarget(target, situation, wish)),
     plan.record
       ? `record it as ${formatReleaseTag(plan.tag)} on commit ${wish.commit.slice(0, 12)}${ledger.newest === undefined ? ", the first release here" : `, after ${formatReleaseTag(ledger.newest.tag)}`}`
@@ -183,7 +192,8 @@ function describeImage(plan: Omit<ReleasePlan, "lines">, situation: Situation, w
   );
   if (home.kind === "bake") return [`bake ${home.name} with Packer: ${home.why}`, ...copies];
   const { id, name } = home.image;
-  return [`${home.kind} ${id} (${name}): it ${home.why}${provenWhere(id, situation)}`, ...copies];
+  const base = situation.baseImage === undefined ? "" : `; its ${situation.baseImage}`;
+  return [`${home.kind} ${id} (${name}): it ${home.why}${provenWhere(id, situation)}${base}`, ...copies];
 }
 
 function describeTarget(plan: TargetPlan, situation: Situation, { environment }: Wish): string[] {

@@ -1,6 +1,8 @@
 import type { AwsClients } from "../aws/clients.ts";
+import type { Environment } from "../domain/application.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
 import type { EnvironmentResult, Result } from "../domain/result.ts";
+import type { StartedPacker } from "../image/bake.ts";
 import type { Repository } from "../github/repository.ts";
 import type { Lock } from "../release/lock.ts";
 
@@ -11,7 +13,10 @@ export interface Ports {
   readonly subprocess: Subprocess;
   /** Aborts with a CancelledError when the run is cancelled. */
   readonly signal: AbortSignal;
+  /** The account that images are baked in and belong to. */
   readonly aws: AwsClients;
+  /** The account of an environment's targets: the same one, where the environment names no role. */
+  awsOf(environment: Pick<Environment, "name" | "roleToAssume">): AwsClients;
   readonly repository: Repository;
   readonly facts: Facts;
   readonly unfinished: Unfinished;
@@ -32,13 +37,14 @@ export interface Facts {
 export interface Unfinished {
   locked(lock: Lock): void;
   unlocked(lock: Lock): void;
-  packerStarted(pid: number): void;
+  packerStarted(packer: StartedPacker): void;
   refreshStarted(refresh: {
     readonly region: string;
     readonly autoScalingGroup: string;
     readonly id: string;
     /** It takes the target back, rather than forward. */
     readonly isBack?: boolean;
+    readonly roleToAssume?: string | undefined;
   }): void;
 }
 

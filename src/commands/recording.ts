@@ -1,9 +1,11 @@
 import { KilnError } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
+import { changesParagraph } from "../release/changes.ts";
 import { appendRecord } from "../release/ledger.ts";
 import { formatRecord, type ReleaseRecord } from "../release/record.ts";
 import type { TargetVersion } from "./carry-out.ts";
+import { tellChanges, type Told } from "./changes.ts";
 import { homeOf, type Settled } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import type { RegionImages, ReleaseOrder } from "./release-order.ts";
@@ -17,8 +19,11 @@ export async function writeRecord(
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<void> {
-  const draft = draftRecord({ situation, plan }, images, versions, started, order, ports);
-  const changes = describeChanges(situation.ledger.newest, draft);
+  // The rollout is verified: reading and keeping what it changed is no part of it.
+  const finished = ports.clock.now();
+  const told = await tellChanges({ situation, plan }, images, order, ports);
+  const draft = draftRecord({ situation, plan }, images, versions, { started, finished }, order, told);
+  const changes = paragraph(situation.ledger.newest, draft, told);
   try {
     const written = await appendRecord(ports.repository, draft, changes);
     const release = formatReleaseTag(written.tag);
@@ -47,9 +52,9 @@ function draftRecord(
   { situation, plan }: Settled,
   images: RegionImages,
   versions: readonly TargetVersion[],
-  started: Date,
+  times: { readonly started: Date; readonly finished: Date },
   order: ReleaseOrder,
-  ports: Ports,
+  { inventory }: Told,
 ): ReleaseRecord {
   const { newest, highestNumber } = situation.ledger;
   const { run, application } = order.request;
@@ -67,6 +72,7 @@ function draftRecord(
     imageDigest: order.digest,
     imageCommit: image.tags[TAG.commit] ?? order.commit,
     baseImages: image.baseImage === undefined ? {} : { [home]: image.baseImage },
+    inventory,
     targets: versions.map(({ target, version }) => ({
       region: target.region,
       group: target.autoScalingGroup,
@@ -79,17 +85,19 @@ function draftRecord(
     reason: order.reason,
     actor: run.actor,
     run: run.url,
-    started,
-    finished: ports.clock.now(),
+    ...times,
   };
 }
 
-/** The record's paragraph for people: what ran before and what runs since. */
-function describeChanges(newest: ReleaseRecord | undefined, record: ReleaseRecord): string {
+/** The record's text for people: what ran before, what runs since, and what that changes. */
+function paragraph(
+  newest: ReleaseRecord | undefined,
+  record: ReleaseRecord,
+  { changes }: Pick<Told, "changes">,
+): string {
   const now = `Runs image ${record.imageName}, baked from commit ${record.imageCommit.slice(0, 12)}.`;
   if (newest === undefined) return `${now}\nThe first release of ${record.tag.environment}.`;
   const before = `Before: release ${newest.tag.number}, commit ${newest.commit.slice(0, 12)}, image ${newest.imageName}.`;
-  return newest.imageDigest === record.imageDigest
-    ? `${now}\n${before} The same content.`
-    : `${now}\n${before}`;
+  const same = newest.imageDigest === record.imageDigest ? " The same content." : "";
+  return [`${now}\n${before}${same}`, changes === undefined ? "" : changesParagraph(changes)].join("\n\n");
 }

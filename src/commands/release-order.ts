@@ -1,7 +1,8 @@
 import type { Environment } from "../domain/application.ts";
-import type { Digest } from "../domain/image.ts";
+import type { Digest, ImageId } from "../domain/image.ts";
 import type { BakeReady } from "../image/bake.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
+import type { KeptImage } from "../release/image-files.ts";
 import type { ReleaseKind, ReleaseRecord } from "../release/record.ts";
 import type { ChosenImage } from "./plan.ts";
 import type { RolloutRequest } from "./request.ts";
@@ -36,4 +37,16 @@ export interface ImageSource {
   prepare(choice: ChosenImage): Promise<BakeReady | undefined>;
   /** The image, available and ours, in all regions; published as soon as it is a fact. */
   obtain(choice: ChosenImage, ready: BakeReady | undefined): Promise<RegionImages>;
+  /** What git keeps of the images; absent where the content is not at hand, as for a record's image. */
+  readonly files?: ImageFilesSource;
+}
+
+/** What git keeps of an image, where the content is at hand. */
+export interface ImageFilesSource {
+  /** What the digest is made of, as `content.txt`. */
+  content(): Promise<string>;
+  /** What this run kept of an image. */
+  keptOf(id: ImageId): KeptImage | undefined;
+  /** Keeps what is known of an image; undefined where that cannot be written. Never throws. */
+  keep(image: CatalogueImage, digest: Digest): Promise<KeptImage | undefined>;
 }

@@ -1,16 +1,17 @@
-import { CancelledError, KilnError, RolloutError } from "../domain/errors.ts";
+import { KilnError, RolloutError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { describeImage } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import { readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { type Lock, releaseAbandoned, releaseLock, takeLock } from "../release/lock.ts";
+import { environmentLock, releaseAbandoned } from "../release/lock.ts";
 import { waitForForeign } from "../rollout/follow.ts";
 import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
 import { isOurs } from "../rollout/refresh.ts";
 import { observeSurroundings } from "../rollout/surroundings.ts";
 import { alreadyRuns, instanceCount, observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { withChanges } from "./changes.ts";
 import { changeOf, retireVersions, rollOutImages, rolloutTools } from "./carry-out.ts";
 import {
   type ChosenImage,
@@ -22,6 +23,8 @@ import {
   type Settled,
   type Situation,
 } from "./plan.ts";
+import { freshnessOf } from "./freshness.ts";
+import { holding } from "./locks.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
 import { writeRecord } from "./recording.ts";
@@ -39,7 +42,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
   ports.facts.publishEnvironment(name, { outcome: "failed" });
   const situation = await observe(order, ports);
   await order.guard?.(situation.ledger.newest);
-  const plan = announce(plannedFor(order, situation), situation, ports);
+  const plan = announce(await plannedFor(order, situation, ports), situation, ports);
   if (order.request.dryRun) {
     ports.facts.publishEnvironment(name, { outcome: "planned" });
     return;
@@ -49,7 +52,8 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     await order.source.obtain(plan.image, undefined);
     publishUnchanged(situation, name, ports);
     // An earlier attempt that came as far as the record may have died holding the lock.
-    if (order.request.run.attempt !== "1") await releaseAbandoned(ports.repository, name, order.request.run);
+    if (order.request.run.attempt !== "1")
+      await releaseAbandoned(ports.repository, environmentLock(name), order.request.run);
     return;
   }
   // Independent of each other: whether a bake could begin, and whether there would be a way back.
@@ -66,12 +70,13 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     const versions = await rollOutImages(settled, images, order, ports);
     if (settled.plan.record) await writeRecord(settled, images, versions, started, order, ports);
     else publishUnchanged(settled.situation, name, ports);
-    if (settled.plan.rollOut) await retireVersions(settled, versions, ports);
+    if (settled.plan.rollOut) await retireVersions(settled, versions, order, ports);
   });
 }
 
-function plannedFor(order: ReleaseOrder, situation: Situation): ReleasePlan {
-  return planRelease(situation, { ...order, recordPrefix: order.request.application.recordPrefix });
+async function plannedFor(order: ReleaseOrder, situation: Situation, ports: Ports): Promise<ReleasePlan> {
+  const { recordPrefix } = order.request.application;
+  return withChanges(planRelease(situation, { ...order, recordPrefix }), situation, order, ports);
 }
 
 /** Independent reads, at the same time: the ledger, the targets, the images; then what surrounds the targets. */
@@ -81,16 +86,37 @@ async function observe(order: ReleaseOrder, ports: Ports): Promise<Situation> {
   const names = application.environments.map((environment) => environment.name);
   const [pages, states, image] = await Promise.all([
     readLedger(ports.repository, application.recordPrefix, names, ports.log),
-    Promise.all(targets.map((target) => observeTarget(ports.aws, target))),
+    Promise.all(targets.map((target) => observeTarget(ports.awsOf(order.environment), target))),
     order.source.choose(),
   ]);
   refuseForeignLedger(pages.get(name)?.newest, application.name);
+  const [observed, baseImage] = await Promise.all([
+    Promise.all(states.map((state) => withSurroundings(state, image, order, ports))),
+    baseImageNews(image, states, order, ports),
+  ]);
   return {
     ledger: pages.get(name) ?? { newest: undefined, records: [], highestNumber: 0 },
     elsewhere: [...pages].flatMap(([other, page]) => (other === name ? [] : (page.newest ?? []))),
-    targets: await Promise.all(states.map((state) => withSurroundings(state, image, order, ports))),
+    targets: observed,
     image,
+    baseImage,
   };
+}
+
+/** The base image's age matters where an image is used again: a bake takes the newest. */
+async function baseImageNews(
+  { home }: ChosenImage,
+  states: readonly TargetState[],
+  { environment }: ReleaseOrder,
+  ports: Ports,
+): Promise<string | undefined> {
+  if (home.kind === "bake" || home.image.baseImage === undefined) return undefined;
+  const { id, region, baseImage } = home.image;
+  // In other regions the same image has other ids: this one tells enough.
+  const isThere = states.every(
+    (state) => state.target.region !== region || alreadyRuns(state, id, environment.instanceType),
+  );
+  return isThere ? undefined : freshnessOf(baseImage, region, ports);
 }
 
 /** What surrounds a target matters only where it is to be rolled out. */
@@ -106,7 +132,7 @@ async function withSurroundings(
     return { state, surroundings: { alarms: new Map(), architectures: new Map() } };
   }
   const wanted = { alarms: rollout.alarms ?? [], instanceType };
-  return { state, surroundings: await observeSurroundings(ports.aws, state, wanted) };
+  return { state, surroundings: await observeSurroundings(ports.awsOf(environment), state, wanted) };
 }
 
 /** Two applications in one repository whose environments have one name would take each other's releases for their own. */
@@ -184,41 +210,22 @@ function publishUnchanged({ ledger }: Situation, environment: string, ports: Por
   );
 }
 
-async function underLock(
+function underLock(
   order: ReleaseOrder,
   ports: Ports,
   work: (contended: boolean) => Promise<void>,
 ): Promise<void> {
-  const { run, timeout } = order.request;
-  const { id, attempt, url, actor } = run;
-  const { lock, contended } = await takeLock(
-    { environment: order.environment.name, commit: order.commit, run: { id, attempt, url, actor }, timeout },
-    ports,
-  );
-  ports.unfinished.locked(lock);
-  try {
-    await work(contended);
-  } catch (error) {
-    if (error instanceof RolloutError && error.rolledBack) {
-      ports.facts.publishEnvironment(order.environment.name, { outcome: "rolled-back" });
+  const { name } = order.environment;
+  return holding(environmentLock(name), order.commit, order.request, ports, async (contended) => {
+    try {
+      await work(contended);
+    } catch (error) {
+      if (error instanceof RolloutError && error.rolledBack) {
+        ports.facts.publishEnvironment(name, { outcome: "rolled-back" });
+      }
+      throw error;
     }
-    // A cancelled run has seconds left: its post step waits for what is under way and releases the lock then.
-    if (!(error instanceof CancelledError)) await letGo(lock, ports);
-    throw error;
-  }
-  await letGo(lock, ports);
-}
-
-/** A lock that cannot be released now is released by the post step; the release itself stands. */
-async function letGo(lock: Lock, ports: Ports): Promise<void> {
-  try {
-    await releaseLock(ports.repository, lock);
-    ports.unfinished.unlocked(lock);
-  } catch (error) {
-    ports.log.warning(
-      `The lock ${lock.ref} could not be released yet: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
+  });
 }
 
 /**
@@ -276,13 +283,13 @@ function waitFor(state: TargetState, order: ReleaseOrder, ports: Ports): Promise
     preferences: activeRefresh.Preferences ?? {},
     image: "the other refresh's version",
   });
-  return waitForForeign(rolloutTools(order.request, ports), target, activeRefresh, pace);
+  return waitForForeign(rolloutTools(order, ports), target, activeRefresh, pace);
 }
 
 async function observeAndPlan(order: ReleaseOrder, ports: Ports): Promise<Settled> {
   const situation = await observe(order, ports);
   await order.guard?.(situation.ledger.newest);
-  return { situation, plan: announce(plannedFor(order, situation), situation, ports) };
+  return { situation, plan: announce(await plannedFor(order, situation, ports), situation, ports) };
 }
 
 /** The template version that an earlier run of this release made, where its image exists. */
@@ -296,5 +303,5 @@ async function ourVersion(
   const there = imageIn(image, homeOf(order.environment), region);
   if (there === undefined) return undefined;
   const change = changeOf(there, state, order.environment);
-  return findTemplateVersion(await ports.aws.ec2(region), state.template, change);
+  return findTemplateVersion(await ports.awsOf(order.environment).ec2(region), state.template, change);
 }

@@ -35,29 +35,37 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
       ports.log,
       HISTORY_READ,
     ),
-    Promise.all(environment.targets.map((target) => observeTarget(ports.aws, target))),
+    Promise.all(environment.targets.map((target) => observeTarget(ports.awsOf(environment), target))),
   ]);
   const history = pages.get(environment.name)?.records ?? [];
   const [newest] = history;
   const underWay = newest === undefined ? [] : states.filter((state) => bringsSomethingElse(state, newest));
   // While something new is on its way, the release before it is the newest recorded one.
   const choice =
-    underWay.length > 0 && newest !== undefined && request.to === "previous"
+    newest !== undefined && request.to === "previous" && (underWay.length > 0 || isOwn(newest, request))
       ? { kind: "found" as const, record: newest }
       : chooseRestore(history, request.to);
   if (choice.kind === "none") throw await noSuchRelease(choice.why, history, homeOf(environment), ports);
   const stopped =
-    newest !== undefined && sameImages(choice.record, newest) && (await stopAll(underWay, request, ports));
+    newest !== undefined &&
+    sameImages(choice.record, newest) &&
+    (await stopAll(underWay, environment, request, ports));
   await restore(choice.record, history, stopped, environment, request, ports);
+}
+
+/** An earlier attempt of this very run came as far as the record: going back once more would be one release too many. */
+function isOwn({ kind, run }: ReleaseRecord, request: RollbackRequest): boolean {
+  return kind === "rollback" && run === request.run.url;
 }
 
 /** Has AWS roll all of the running refreshes back; true where that brought each of them back. */
 async function stopAll(
   underWay: readonly TargetState[],
+  environment: Environment,
   request: RollbackRequest,
   ports: Ports,
 ): Promise<boolean> {
-  const stopped = await Promise.all(underWay.map((state) => stopRefresh(state, request, ports)));
+  const stopped = await Promise.all(underWay.map((state) => stopRefresh(state, environment, request, ports)));
   return stopped.length > 0 && stopped.every(Boolean);
 }
 
@@ -123,13 +131,18 @@ function bringsSomethingElse(state: TargetState, newest: ReleaseRecord): boolean
 }
 
 /** Has AWS roll the running refresh back, and waits for it. Returns false where AWS could not: then a refresh is needed. */
-async function stopRefresh(state: TargetState, request: RollbackRequest, ports: Ports): Promise<boolean> {
+async function stopRefresh(
+  state: TargetState,
+  environment: Environment,
+  request: RollbackRequest,
+  ports: Ports,
+): Promise<boolean> {
   const { target, activeRefresh } = state;
   const id = activeRefresh?.InstanceRefreshId ?? "";
   ports.log.info(`${targetName(target)}: the instance refresh ${id} is still running; AWS rolls it back`);
   if (request.dryRun) return true;
   if (activeRefresh?.Status !== "RollbackInProgress") {
-    const answer = await rollBackActive(ports.aws, target);
+    const answer = await rollBackActive(ports.awsOf(environment), target);
     if (answer !== "started") {
       ports.log.info(
         `${targetName(target)}: the refresh ${answer === "ended" ? "ended before that" : "cannot be rolled back by AWS"}`,
@@ -137,14 +150,18 @@ async function stopRefresh(state: TargetState, request: RollbackRequest, ports: 
       return false;
     }
   }
-  ports.unfinished.refreshStarted({ ...target, id });
+  ports.unfinished.refreshStarted({ ...target, id, roleToAssume: environment.roleToAssume });
   const pace = new Pace({
     capacity: instanceCount(state),
     warmup: activeRefresh?.Preferences?.InstanceWarmup ?? state.warmup ?? 0,
     preferences: {},
     image: "the release that is being stopped",
   });
-  const { verdict } = await followRefresh(rolloutTools(request, ports), { target, id, pace });
+  const { verdict } = await followRefresh(rolloutTools({ environment, request }, ports), {
+    target,
+    id,
+    pace,
+  });
   if (verdict.kind === "failed" || verdict.kind === "rollback-failed") {
     throw new RolloutError(
       `${targetName(target)}: the running refresh could not be rolled back: ${verdict.why}`,

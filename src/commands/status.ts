@@ -13,6 +13,7 @@ import { driftOf, runsRecorded } from "../rollout/drift.ts";
 import { imagesOfVersions } from "../rollout/launch-template.ts";
 import { inService, observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { ownAccount } from "./own-account.ts";
+import { freshnessOf } from "./freshness.ts";
 import type { Ports } from "./ports.ts";
 import type { StatusRequest } from "./request.ts";
 
@@ -26,12 +27,21 @@ export async function status(request: StatusRequest, ports: Ports): Promise<void
   const [images, states] = await Promise.all([
     readImages([...regions], [...records.values()], ports),
     Promise.all(
-      environments.map(({ targets }) => Promise.all(targets.map((target) => stateOf(target, ports)))),
+      environments.map((environment) =>
+        Promise.all(environment.targets.map((target) => stateOf(target, environment, ports))),
+      ),
     ),
   ]);
+  const freshness = await readFreshness([...records.values()], images, ports);
   const entries = await Promise.all(
     environments.map((environment, index) =>
-      entryOf(environment, pages.get(environment.name)?.records ?? [], states[index] ?? [], images, ports),
+      entryOf(
+        environment,
+        pages.get(environment.name)?.records ?? [],
+        states[index] ?? [],
+        { ...images, freshness },
+        ports,
+      ),
     ),
   );
   ports.facts.publish({ status: entries, outcome: "succeeded" });
@@ -53,6 +63,28 @@ export async function status(request: StatusRequest, ports: Ports): Promise<void
 interface Images {
   readonly account: string;
   readonly byRegion: ReadonlyMap<string, ReadonlyMap<ImageId, CatalogueImage>>;
+  /** What is to be said of a base image, by its id. */
+  readonly freshness: ReadonlyMap<ImageId, string>;
+}
+
+/** One request for each base image that is in use: whether its publisher has a newer one. */
+async function readFreshness(
+  records: readonly (ReleaseRecord | undefined)[],
+  { byRegion }: Omit<Images, "freshness">,
+  ports: Ports,
+): Promise<ReadonlyMap<ImageId, string>> {
+  const bases = new Map(
+    records.flatMap((record) =>
+      Object.entries(record?.baseImages ?? {}).map(([region, id]) => [id, region] as const),
+    ),
+  );
+  const said = await Promise.all(
+    [...bases].map(
+      async ([id, region]) =>
+        [id, await freshnessOf(id, region, ports, byRegion.get(region)?.get(id))] as const,
+    ),
+  );
+  return new Map(said.flatMap(([id, text]) => (text === undefined ? [] : [[id, text] as const])));
 }
 
 /** Two requests a region and one for the account, whatever the number of environments. */
@@ -60,7 +92,7 @@ async function readImages(
   regions: readonly string[],
   records: readonly (ReleaseRecord | undefined)[],
   ports: Ports,
-): Promise<Images> {
+): Promise<Omit<Images, "freshness">> {
   const account = ownAccount(regions[0] ?? "", ports);
   const byRegion = regions.map(async (region) => {
     const ids = records.flatMap((record) =>
@@ -75,9 +107,9 @@ async function readImages(
 type Observed = { readonly target: Target; readonly state: TargetState | KilnError };
 
 /** A target that cannot be read is drift of its environment, not the end of the report. */
-async function stateOf(target: Target, ports: Ports): Promise<Observed> {
+async function stateOf(target: Target, environment: Environment, ports: Ports): Promise<Observed> {
   try {
-    return { target, state: await observeTarget(ports.aws, target) };
+    return { target, state: await observeTarget(ports.awsOf(environment), target) };
   } catch (error) {
     if (error instanceof KilnError && error.name === "KilnError") return { target, state: error };
     throw error;
@@ -97,7 +129,7 @@ async function entryOf(
       const part =
         state instanceof KilnError
           ? { drift: [state.message] }
-          : await targetPart(target, state, history, images, ports);
+          : await targetPart(state, environment, history, images, ports);
       // Where there are several, each says which it is.
       return observed.length === 1
         ? part
@@ -143,12 +175,13 @@ function total(parts: readonly TargetPart[]): Pick<StatusResult, "capacity" | "i
 }
 
 async function targetPart(
-  target: Target,
   state: TargetState,
+  environment: Environment,
   history: readonly ReleaseRecord[],
   images: Images,
   ports: Ports,
 ): Promise<TargetPart> {
+  const { target } = state;
   const [record] = history;
   const serving = inService(state);
   const counts = { capacity: state.capacity.desired, inService: serving.length };
@@ -169,7 +202,8 @@ async function targetPart(
     template: { id: entry.launchTemplate, version: entry.version },
   };
   const onIt = serving.filter((instance) => runsRecorded(state, instance, recorded));
-  const others = onIt.length < serving.length ? await otherImages(state, ports) : new Map<string, string>();
+  const others =
+    onIt.length < serving.length ? await otherImages(state, environment, ports) : new Map<string, string>();
   const image = images.byRegion.get(target.region)?.get(imageId);
   const gone = whyNotLaunchable(image, { digest: record.imageDigest, account: images.account });
   const known = { ofVersions: others, releases: releasesByImage(history, target) };
@@ -190,13 +224,21 @@ function releasesByImage(history: readonly ReleaseRecord[], target: Target): Rea
   );
 }
 
-async function otherImages(state: TargetState, ports: Ports): Promise<ReadonlyMap<string, string>> {
+async function otherImages(
+  state: TargetState,
+  environment: Environment,
+  ports: Ports,
+): Promise<ReadonlyMap<string, string>> {
   const versions = inService(state).flatMap((instance) =>
     instance.templateId === state.template.id && instance.templateVersion !== undefined
       ? [instance.templateVersion]
       : [],
   );
-  return imagesOfVersions(await ports.aws.ec2(state.target.region), state.template.id, versions);
+  return imagesOfVersions(
+    await ports.awsOf(environment).ec2(state.target.region),
+    state.template.id,
+    versions,
+  );
 }
 
 function recordFacts(
@@ -209,6 +251,7 @@ function recordFacts(
   const imageId = record.images[target.region];
   const base = record.baseImages[target.region];
   const baseImage = base === undefined ? undefined : images.byRegion.get(target.region)?.get(base);
+  const said = base === undefined ? undefined : images.freshness.get(base);
   const days = (from: Date): number =>
     Math.floor((ports.clock.now().getTime() - from.getTime()) / 86_400_000);
   return {
@@ -217,6 +260,7 @@ function recordFacts(
     version: record.version,
     ...(imageId === undefined ? {} : { imageId }),
     ...(baseImage === undefined ? {} : { baseImageDays: days(baseImage.created) }),
+    ...(said === undefined ? {} : { baseImage: said }),
     actor: record.actor,
     since: record.finished.toISOString(),
     sinceText: formatDuration(ports.clock.now().getTime() - record.finished.getTime()),

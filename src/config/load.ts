@@ -4,8 +4,10 @@ import { type Document, isAlias, isMap, isScalar, LineCounter, type Node, parseD
 import type * as z from "zod";
 import {
   type Application,
+  DEFAULT_PRUNE,
   DEFAULT_STRATEGY,
   type Environment,
+  type PruneSettings,
   type RolloutSettings,
   type SmokeTest,
 } from "../domain/application.ts";
@@ -153,6 +155,7 @@ function toApplication(config: Config, document: Document, defaultName: string):
   return {
     name: config.application ?? defaultName,
     recordPrefix: config["record-prefix"] ?? DEFAULT_RECORD_PREFIX,
+    ...(config.prune === undefined ? {} : { prune: toPrune(config.prune) }),
     image: {
       template: repositoryPath(config.image.template),
       inputs: config.image.inputs,
@@ -170,12 +173,21 @@ function toApplication(config: Config, document: Document, defaultName: string):
       branches: environment.branches ?? [],
       requires: environment.requires,
       instanceType: environment["instance-type"],
+      roleToAssume: environment["role-to-assume"],
       targets: environment.targets.map((target) => ({
         region: target.region,
         autoScalingGroup: target["auto-scaling-group"],
       })),
       rollout: toRollout(environment.rollout ?? {}),
     })),
+  };
+}
+
+function toPrune(settings: NonNullable<Config["prune"]>): PruneSettings {
+  return {
+    keep: settings.keep ?? DEFAULT_PRUNE.keep,
+    minAge: parseDuration(settings["min-age"] ?? "") ?? DEFAULT_PRUNE.minAge,
+    grace: parseDuration(settings.grace ?? "") ?? DEFAULT_PRUNE.grace,
   };
 }
 

@@ -43,6 +43,9 @@ const percentage = (minimum: number, maximum: number) =>
     .min(minimum, `must be ${minimum} to ${maximum} percent`)
     .max(maximum, `must be ${minimum} to ${maximum} percent`);
 
+/** IAM user guide, IAM identifiers. */
+const ROLE_ARN = /^arn:aws[\w-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/;
+
 export const variableName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_-]*$/, "must be a Packer variable's name: letters, digits, '_' and '-'");
@@ -331,6 +334,32 @@ function repeatedAlarms({ alarms = [] }: RolloutKeys): readonly Contradiction[] 
   );
 }
 
+const keep = "must be 1 to 100 releases";
+
+const atLeast = (least: string, why: string) =>
+  duration.refine(
+    (text) => (parseDuration(text) ?? Infinity) >= (parseDuration(least) ?? 0),
+    `must be at least ${least}${why}`,
+  );
+
+const prune = z
+  .strictObject({
+    keep: z
+      .number()
+      .int("must be a whole number of releases")
+      .min(1, keep)
+      .max(100, keep)
+      .optional()
+      .describe("The images of that many newest releases of each environment stay. Default: 10"),
+    "min-age": atLeast("1d", ": AWS tells that an image was launched a day later")
+      .optional()
+      .describe("Younger images stay, and those that somebody launched within that time. Default: 7d"),
+    grace: atLeast("1h", "")
+      .optional()
+      .describe("How long an image stays deprecated before it is deregistered. Default: 14d"),
+  })
+  .describe("Which images the command prune keeps");
+
 const environment = z
   .strictObject({
     branches: z
@@ -345,6 +374,13 @@ const environment = z
       .regex(/^[a-z0-9-]+\.[a-z0-9-]+$/, "must be an instance type such as t3.small")
       .optional()
       .describe("The instance type here; default: the launch template's"),
+    "role-to-assume": z
+      .string()
+      .regex(ROLE_ARN, "must be a role's ARN such as arn:aws:iam::222222222222:role/web-deployer")
+      .optional()
+      .describe(
+        "The role in the targets' account, where that is another than the one that images are baked in",
+      ),
     targets,
     rollout: rollout.optional(),
   })
@@ -366,14 +402,15 @@ function unknownRequirements(environments: Environments): readonly Contradiction
   );
 }
 
-/** All targets are in one account as long as `role-to-assume` is one of {@link LATER_KEYS}. */
+/** A group is told from one of another account by the role that the environment's targets are changed with. */
 function sharedTargets(environments: Environments): readonly Contradiction[] {
   const owners = new Map<string, string>();
   return Object.entries(environments).flatMap(([name, environment]) =>
     environment.targets.flatMap((target, index): Contradiction[] => {
       const group = nameOf(target);
-      const owner = owners.get(group) ?? name;
-      owners.set(group, owner);
+      const account = environment["role-to-assume"]?.split(":")[4] ?? "";
+      const owner = owners.get(`${account} ${group}`) ?? name;
+      owners.set(`${account} ${group}`, owner);
       if (owner === name) return [];
       const message = `cannot be ${group}, which environment ${owner} has: each of ${owner} and ${name} would replace the other's releases`;
       return [[[name, "targets", index], message]];
@@ -396,10 +433,11 @@ export const configSchema = z
         const found = [...unknownRequirements(environments), ...sharedTargets(environments)];
         for (const [path, message] of found) context.addIssue({ code: "custom", path: [...path], message });
       }),
+    prune: prune.optional(),
   })
   .meta({ title: "Kiln's config file" });
 
 export type Config = z.infer<typeof configSchema>;
 
 /** Keys of the product's contract that this version does not carry out yet; refused rather than ignored. */
-export const LATER_KEYS: ReadonlySet<string> = new Set(["role-to-assume", "kms-key"]);
+export const LATER_KEYS: ReadonlySet<string> = new Set(["kms-key"]);

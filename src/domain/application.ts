@@ -6,7 +6,22 @@ export interface Application {
   readonly environments: readonly Environment[];
   /** The first segment of the records' names: `release`. */
   readonly recordPrefix: string;
+  /** Absent: {@link DEFAULT_PRUNE}. */
+  readonly prune?: PruneSettings;
 }
+
+/** Which images `prune` keeps. Durations are in milliseconds. */
+export interface PruneSettings {
+  /** The images of that many newest records of each environment stay. */
+  readonly keep: number;
+  /** Younger images stay, and those that somebody launched within that time. */
+  readonly minAge: number;
+  /** How long an image stays deprecated before it is deregistered. */
+  readonly grace: number;
+}
+
+const DAY = 24 * 60 * 60_000;
+export const DEFAULT_PRUNE: PruneSettings = { keep: 10, minAge: 7 * DAY, grace: 14 * DAY };
 
 /** How an image is made. Paths are relative to the repository's root, with `/`. */
 export interface ImageRecipe {
@@ -28,6 +43,8 @@ export interface Environment {
   /** The environment that must have run an image before it may come here. */
   readonly requires: string | undefined;
   readonly instanceType: string | undefined;
+  /** The role in the targets' account; undefined: the run's own credentials are for it. */
+  readonly roleToAssume?: string | undefined;
   readonly targets: readonly Target[];
   readonly rollout: RolloutSettings;
 }

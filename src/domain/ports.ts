@@ -34,6 +34,8 @@ export interface SubprocessOptions {
 /** A program that goes on when this process dies, writing to a file that is followed. */
 export interface DetachedProgram {
   readonly pid: number;
+  /** The file that it writes to, also after this process has died. */
+  readonly output: string;
   /** Resolves with the exit code (128 + number for a signal). */
   readonly exit: Promise<number>;
   /** Asks it to stop and clean up after itself (SIGTERM). */

@@ -1,3 +1,4 @@
+import type { ReleaseChanges } from "./changes.ts";
 import type { Digest, ImageId } from "./image.ts";
 
 /** What a run came to. */
@@ -16,6 +17,8 @@ export interface Result {
   readonly environments: readonly EnvironmentResult[];
   /** `status`: one entry for each environment. */
   readonly status?: readonly StatusResult[];
+  /** `prune`: what became of the images, or in a dry run what would. */
+  readonly prune?: PruneResult;
   readonly error?: { readonly message: string; readonly state?: string; readonly next?: string };
 }
 
@@ -49,6 +52,8 @@ export interface EnvironmentResult {
   readonly plan?: readonly string[];
   readonly warnings?: readonly string[];
   readonly targets?: readonly TargetResult[];
+  /** What the release changes against the one before it, as far as it is known. */
+  readonly changes?: ReleaseChanges;
   /** The record's message, where it was rolled out but could not be recorded. */
   readonly unrecorded?: string;
 }
@@ -82,6 +87,8 @@ export interface StatusResult {
   /** In the first target's region. */
   readonly imageId?: ImageId;
   readonly baseImageDays?: number;
+  /** How old the base image is, and whether a newer one is to be had, in words. */
+  readonly baseImage?: string;
   readonly actor?: string;
   /** RFC 3339: when the release finished. */
   readonly since?: string;
@@ -93,4 +100,31 @@ export interface StatusResult {
   readonly running?: number;
   /** How the environment differs from its record, in words; empty where it does not. */
   readonly drift: readonly string[];
+}
+
+/** What `prune` does with an image; `waiting`: it is deprecated, and its time of grace goes on. */
+export const PRUNE_ACTIONS = ["deprecated", "deregistered", "restored", "protected", "waiting"] as const;
+export type PruneAction = (typeof PRUNE_ACTIONS)[number];
+
+export interface PruneResult {
+  /** Those that are not simply kept; an image can be there twice, restored and protected. */
+  readonly images: readonly PrunedImage[];
+  /** Images of the application that stay. */
+  readonly kept: number;
+  /** Of the snapshots that went, or in a dry run would go. */
+  readonly gigabytes: number;
+}
+
+export interface PrunedImage {
+  readonly region: string;
+  readonly imageId: ImageId;
+  readonly name: string;
+  readonly action: PruneAction;
+  readonly why: string;
+  /** Its age. */
+  readonly days: number;
+  /** Of its snapshots. */
+  readonly gigabytes: number;
+  /** Why it could not be done. */
+  readonly failed?: string;
 }

@@ -1,10 +1,11 @@
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ImageRecipe } from "../domain/application.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { CancelledError, KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
+import { type Inventory, MAX_INVENTORY_BYTES, parseInventory } from "./inventory.ts";
 import {
   findPacker,
   hclMap,
@@ -40,8 +41,17 @@ export interface BakeTools {
   readonly signal: AbortSignal;
   /** For `packer init`, whose requests GitHub would else count against the runner's address. */
   readonly token: string;
-  /** Told as soon as Packer runs, so that the run's post step can wait for it. */
-  readonly onStarted: (pid: number) => void;
+  /** Told as soon as Packer runs, so that the run's post step can wait for it and sweep up behind it. */
+  readonly onStarted: (packer: StartedPacker) => void;
+}
+
+/** Packer at work: what tells afterwards, without this process, what it made. */
+export interface StartedPacker {
+  readonly pid: number;
+  /** The file that it prints to. */
+  readonly output: string;
+  readonly region: string;
+  readonly imageName: string;
 }
 
 export interface Baked {
@@ -50,6 +60,8 @@ export interface Baked {
   /** The base image that the template's filter found, as Packer printed it. */
   readonly baseImage: ImageId | undefined;
   readonly phases: readonly { readonly phase: Phase; readonly milliseconds: number }[];
+  /** What the template says is installed; undefined where it says nothing, or nothing that can be read. */
+  readonly inventory: Inventory | undefined;
 }
 
 /** How many lines of Packer's output are shown again when a bake fails. */
@@ -81,6 +93,7 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
         image_name: order.imageName,
         image_version: order.version,
         commit: order.commit,
+        inventory_file: inventoryFile(tools),
         ...(legacy ? {} : { image_tags: hclMap(order.tags) }),
       },
       vars: recipe.vars,
@@ -167,6 +180,8 @@ export function redact(text: string, secrets: Readonly<Record<string, string>>):
  */
 export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools): Promise<Baked> {
   const progress = new BakeProgress(order, tools);
+  // An earlier bake of this job may have left one: that would be another image's.
+  await rm(inventoryFile(tools), { force: true });
   const code = await withSecretFile(ready.call, tools, async () => {
     const program = await tools.subprocess.start(
       "packer",
@@ -179,7 +194,8 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
         },
       },
     );
-    tools.onStarted(program.pid);
+    const { region, imageName } = order;
+    tools.onStarted({ pid: program.pid, output: program.output, region, imageName });
     const stop = (): void => {
       tools.log.info("Cancelled: Packer is asked to stop and to clean up after itself");
       program.stop();
@@ -203,10 +219,58 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
       next: "Check that the template has a build block with an Amazon builder that creates an AMI (no `skip_create_ami`).",
     });
   }
-  return result;
+  return { ...result, inventory: await readInventory(order, tools) };
 }
 
-function bakeFailed(code: number, tail: readonly string[], result: Baked): KilnError {
+/** Where a template that declares `inventory_file` puts the list of what is installed. */
+function inventoryFile({ temporaryFolder }: BakeTools): string {
+  return join(temporaryFolder, "kiln-inventory");
+}
+
+/** The inventory, where the template wrote one. An image without is as good as one with: nothing here fails a bake. */
+async function readInventory(order: BakeOrder, tools: BakeTools): Promise<Inventory | undefined> {
+  const unusable = (why: string): undefined =>
+    tools.log.warning(
+      `The template's inventory_file is not used: ${why}. The release has no list of packages`,
+    ) as undefined;
+  try {
+    const text = await readBounded(inventoryFile(tools));
+    if (text === undefined) return undefined;
+    if (text === TOO_LARGE) return unusable(`it is larger than ${MAX_INVENTORY_BYTES / 1024 / 1024} MiB`);
+    const inventory = parseInventory(redact(text, order.secretVars));
+    if (inventory.packages.length === 0) {
+      return unusable(
+        inventory.format === "unknown"
+          ? "it is neither a list of `name version` lines nor CycloneDX or SPDX in JSON"
+          : "it names no package with a version",
+      );
+    }
+    const ignored = inventory.ignored === 0 ? "" : `; ignored, since without a version: ${inventory.ignored}`;
+    tools.log.info(`Inventory: ${inventory.packages.length} packages${ignored}`);
+    return inventory;
+  } catch (error) {
+    return unusable(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const TOO_LARGE = Symbol("too large");
+
+/** A file's text; undefined where there is none. */
+async function readBounded(path: string): Promise<string | typeof TOO_LARGE | undefined> {
+  const file = await open(path).catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (file === undefined) return undefined;
+  try {
+    if ((await file.stat()).size > MAX_INVENTORY_BYTES) return TOO_LARGE;
+    return await file.readFile("utf8");
+  } finally {
+    await file.close();
+  }
+}
+
+function bakeFailed(code: number, tail: readonly string[], result: Omit<Baked, "inventory">): KilnError {
   const text = tail.join("\n");
   const taken = /AMI Name: '([^']+)' is used by an existing AMI: (ami-[0-9a-f]+)/.exec(text);
   const left = [...result.ids].flatMap(([region, ids]) => [...ids].map((id) => `${region} ${id}`));
@@ -276,7 +340,7 @@ class BakeProgress {
     }
   }
 
-  result(): Baked {
+  result(): Omit<Baked, "inventory"> {
     const end = this.#tools.clock.now().getTime();
     return {
       ids: this.#ids,

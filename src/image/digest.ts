@@ -24,7 +24,6 @@ export function digestOf(
   files: readonly ContentFile[],
   vars: Readonly<Record<string, string>>,
 ): Digest {
-  const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
   const lines = [
     ["kiln-digest", FORMAT],
     ["template", template],
@@ -39,6 +38,34 @@ export function digestOf(
   const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
   return `sha256:${createHash("sha256").update(text).digest("hex")}`;
 }
+
+/**
+ * The same list for people, a line each, as git keeps it beside the image: the template, `mode object path`, and
+ * `var NAME <SHA-256 of the value>`. Values are hashed: they may be long, and only whether they differ is asked.
+ */
+export function contentList(
+  template: string,
+  files: readonly ContentFile[],
+  vars: Readonly<Record<string, string>>,
+): string {
+  const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
+  const lines = [
+    `template ${quoted(template)}`,
+    ...files
+      .toSorted((a, b) => byText(a.path, b.path))
+      .map(({ mode, object, path }) => `${mode} ${object} ${quoted(path)}`),
+    ...Object.entries(vars)
+      .sort(([a], [b]) => byText(a, b))
+      .map(([name, value]) => `var ${quoted(name)} ${hash(value)}`),
+  ];
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** A path may contain a line break: what could be read as something else is a JSON text, as git itself quotes such paths. */
+const quoted = (path: string): string =>
+  /[\p{Cc}\p{Zl}\p{Zp}"\\]/u.test(path) ? JSON.stringify(path) : path;
 
 /** The workspace, as far as the digest asks it. */
 export interface Checkout {

@@ -1,17 +1,27 @@
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
+import type { Digest } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import type { Repository } from "../github/repository.ts";
 
-/** An environment's lock that this run holds. */
+/** A lock that this run holds. */
 export interface Lock {
   readonly ref: string;
   /** The tag object that the ref points at. */
   readonly sha: string;
 }
 
+/** What is locked: one run at a time changes an environment, and one bakes a content. */
+export interface Lockable {
+  readonly ref: string;
+  /** In words, for who waits: `production`. */
+  readonly name: string;
+  /** The tag object's own name. */
+  readonly tag: string;
+}
+
 export interface LockOrder {
-  readonly environment: string;
+  readonly what: Lockable;
   /** The commit that the record will tag: whether the token may write on it is found out here. */
   readonly commit: string;
   readonly run: LockHolder;
@@ -40,8 +50,22 @@ export function lockRef(environment: string): string {
   return `refs/kiln/lock/${environment}`;
 }
 
+export function environmentLock(environment: string): Lockable {
+  return { ref: lockRef(environment), name: environment, tag: `kiln-lock-${environment}` };
+}
+
+/** Beside the environments' locks, whose names could be anything. */
+export function bakeLock(digest: Digest): Lockable {
+  const hash = digest.slice("sha256:".length);
+  return {
+    ref: `refs/kiln/bake/${hash}`,
+    name: `the bake of ${digest}`,
+    tag: `kiln-bake-${hash.slice(0, 12)}`,
+  };
+}
+
 /**
- * Takes an environment's lock: the creation of a ref, which GitHub does for one run only. A lock whose run has ended is
+ * Takes a lock: the creation of a ref, which GitHub does for one run only. A lock whose run has ended is
  * taken over; a live one is waited for.
  * @returns the lock, and whether it had to be waited for or taken over: then what was observed before may be old
  * @throws KilnError where the token may not write (nothing was touched), or the holder does not let go in time
@@ -51,9 +75,9 @@ export async function takeLock(
   tools: LockTools,
 ): Promise<{ lock: Lock; contended: boolean }> {
   const { repository, clock, log } = tools;
-  const ref = lockRef(order.environment);
+  const { ref, name, tag } = order.what;
   const sha = await repository.createTag({
-    name: `kiln-lock-${order.environment}`,
+    name: tag,
     message: formatHolder(order),
     commit: order.commit,
   });
@@ -75,7 +99,7 @@ export async function takeLock(
     const holder = parseHolder((await repository.readTag(held))?.message ?? "");
     if (await mayTakeOver(holder, order, tools)) {
       log.notice(
-        `Taking over the lock of ${order.environment}: ${holder?.url ?? "its run"} has ended without releasing it`,
+        `Taking over the lock of ${name}: ${holder?.url ?? "its run"} has ended without releasing it`,
       );
       await releaseLock(repository, { ref, sha: held });
       continue;
@@ -84,9 +108,7 @@ export async function takeLock(
       holder === undefined ? "somebody (its lock cannot be read)" : `${holder.actor}'s run ${holder.url}`;
     if (clock.now().getTime() >= deadline) throw stillHeld(order, ref, whose);
     if (said !== whose) {
-      log.notice(
-        `${order.environment} is locked by ${whose}; waiting for up to ${formatDuration(order.timeout)}`,
-      );
+      log.notice(`${name} is locked by ${whose}; waiting for up to ${formatDuration(order.timeout)}`);
       said = whose;
     }
     await clock.sleep(Math.min(PAUSE, Math.max(0, deadline - clock.now().getTime())), tools.signal);
@@ -112,7 +134,7 @@ async function mayTakeOver(
 
 function stillHeld(order: LockOrder, ref: string, whose: string): KilnError {
   return new KilnError(
-    `${order.environment} is still locked by ${whose} after ${formatDuration(order.timeout)}`,
+    `${order.what.name} is still locked by ${whose} after ${formatDuration(order.timeout)}`,
     {
       state: "Nothing was changed.",
       next: `Wait for that run, or cancel it, then run this job again. If it is gone for good, give this job \`permissions: actions: read\` so that Kiln can see that, or delete the lock: \`gh api -X DELETE repos/{owner}/{repo}/git/${ref}\`.`,
@@ -130,18 +152,17 @@ export async function releaseLock(repository: Repository, lock: Lock): Promise<b
 /** Lets go a lock that an earlier attempt of this very run took and did not come to release. */
 export async function releaseAbandoned(
   repository: Repository,
-  environment: string,
+  { ref }: Lockable,
   run: Pick<LockHolder, "id" | "attempt">,
 ): Promise<boolean> {
-  const ref = lockRef(environment);
   const sha = await repository.readRef(ref);
   const holder = sha === undefined ? undefined : parseHolder((await repository.readTag(sha))?.message ?? "");
   if (sha === undefined || holder?.id !== run.id || holder.attempt === run.attempt) return false;
   return releaseLock(repository, { ref, sha });
 }
 
-function formatHolder({ environment, run }: LockOrder): string {
-  return `Lock of ${environment}\n\nRun-Id: ${run.id}\nAttempt: ${run.attempt}\nRun: ${run.url}\nActor: ${run.actor}\n`;
+function formatHolder({ what, run }: LockOrder): string {
+  return `Lock of ${what.name}\n\nRun-Id: ${run.id}\nAttempt: ${run.attempt}\nRun: ${run.url}\nActor: ${run.actor}\n`;
 }
 
 function parseHolder(message: string): LockHolder | undefined {

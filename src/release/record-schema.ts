@@ -18,6 +18,9 @@ export const recordSchema = z
     imageDigest: z.templateLiteral(["sha256:", z.string()]),
     imageCommit: z.string().describe("The commit that the image was baked from"),
     baseImages: images,
+    inventory: optional.describe(
+      "The commit that holds what git keeps of the image: packages.txt, content.txt, image.json",
+    ),
     targets: z.array(
       z.strictObject({
         region: z.string(),

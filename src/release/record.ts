@@ -16,6 +16,8 @@ export interface ReleaseRecord {
   /** The commit that the image was baked from. */
   readonly imageCommit: string;
   readonly baseImages: Readonly<Record<string, ImageId>>;
+  /** The commit that holds what git keeps of the image: its packages, and what its digest is made of. */
+  readonly inventory: string | undefined;
   readonly targets: readonly RecordedTarget[];
   /** The record's tag that this one follows. */
   readonly previous: string | undefined;
@@ -95,6 +97,7 @@ function trailersOf(record: ReleaseRecord): readonly (readonly [key: string, val
       "Base-Image",
       `${region} ${id}`,
     ]),
+    ...optional("Inventory", record.inventory),
     ...record.targets.map((target): [string, string] => [
       "Target",
       `${target.region} ${target.group} ${target.launchTemplate}@${target.version}`,
@@ -226,6 +229,13 @@ class Trailers {
     return date;
   }
 
+  /** A commit as GitHub's API gives it; strictly 40 digits. */
+  optionalCommit(key: string): string | undefined {
+    const text = this.optional(key);
+    if (text === undefined || /^[0-9a-f]{40}$/.test(text)) return text;
+    throw new TrailerError(`its trailer ${key} is no commit: ${text}`);
+  }
+
   commit(key: string): string {
     const text = this.one(key);
     if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text))
@@ -292,6 +302,7 @@ function readRecord(trailers: Trailers, tag: ReleaseTag, commit: string): Releas
     imageDigest: digest,
     imageCommit: trailers.commit("Image-Commit"),
     baseImages: trailers.images("Base-Image"),
+    inventory: trailers.optionalCommit("Inventory"),
     targets: trailers.targets(),
     previous: trailers.optional("Previous"),
     restores: trailers.optional("Restores"),

@@ -29,7 +29,7 @@ export function statusTable(
         entry.version ?? "",
         entry.commit?.slice(0, 12) ?? "",
         entry.imageId ?? "",
-        entry.baseImageDays === undefined ? "" : `${entry.baseImageDays} days old`,
+        entry.baseImage?.replace(/^base image (?:is )?/, "") ?? "",
         entry.actor ?? "",
         entry.sinceText ?? "",
         entry.inService === undefined ? "" : `${entry.running ?? 0} of ${entry.inService} run it`,

@@ -33,6 +33,7 @@ export function newImage(state: Ec2State, place: Place, seed: ImageSeed): Image 
     sourceImageId: undefined,
     sourceImageRegion: undefined,
     launchPermissions: [],
+    lastLaunchedAt: undefined,
     deprecatedAt: undefined,
     protection: "disabled",
     protectedUntil: undefined,

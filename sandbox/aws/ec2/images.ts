@@ -45,6 +45,8 @@ export interface Image extends Resource {
   readonly sourceImageId: string | undefined;
   readonly sourceImageRegion: string | undefined;
   launchPermissions: readonly LaunchPermission[];
+  /** When it was last used to launch an instance. */
+  lastLaunchedAt: number | undefined;
   /** Sandbox time, ms. */
   deprecatedAt: number | undefined;
   protection: "disabled" | "enabled-without-cooldown" | "enabled-with-cooldown";
@@ -173,7 +175,7 @@ export function imageOperations(state: Ec2State): Operations {
         action: "DescribeImages",
         ids: "ImageId",
       });
-      return { nextToken, imagesSet: { item: items.map((image) => rendered(image)) } };
+      return { nextToken, imagesSet: { item: items.map((image) => rendered(state, image)) } };
     },
   };
 }
@@ -225,7 +227,13 @@ function isExecutableBy(image: Image, executor: string, accountId: string): bool
   return isSharedWith(image, executor === "self" ? accountId : executor);
 }
 
-function rendered(image: Image): Record<string, unknown> {
+/** EC2 API reference, Image, LastLaunchedTime: "there is a 24-hour delay before that usage is reported". */
+function reportedLaunch(state: Ec2State, { lastLaunchedAt }: Image): Date | undefined {
+  const known = lastLaunchedAt !== undefined && state.clock.now() - lastLaunchedAt >= 24 * 3_600_000;
+  return known ? new Date(lastLaunchedAt) : undefined;
+}
+
+function rendered(state: Ec2State, image: Image): Record<string, unknown> {
   return {
     imageId: image.id,
     imageLocation: `${image.ownerId}/${image.name}`,
@@ -254,6 +262,7 @@ function rendered(image: Image): Record<string, unknown> {
     sourceImageId: image.sourceImageId,
     sourceImageRegion: image.sourceImageRegion,
     deregistrationProtection: image.protection,
+    lastLaunchedTime: reportedLaunch(state, image),
     imageAllowed: true,
     tagSet: tagSet(image.tags),
   };

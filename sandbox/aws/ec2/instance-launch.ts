@@ -193,6 +193,7 @@ function launchOne(state: Ec2State, place: Place, launch: Launch): Instance {
     cancel: () => undefined,
   });
   attachVolumes(state, place, launch, instance);
+  image.lastLaunchedAt = state.clock.now();
   boot(state, instance);
   return instance;
 }

@@ -1,0 +1,58 @@
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as after } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { HOME } from "../../sandbox/sandbox.ts";
+import { Stage } from "./stage.ts";
+
+/** A bake that is cancelled or killed at any stage leaves nothing: real Packer, signals as GitHub sends them. */
+
+async function until(what: string, holds: () => boolean, seconds = 30): Promise<void> {
+  for (let tries = 0; tries < seconds * 100; tries += 1) {
+    if (holds()) return;
+    await after(10);
+  }
+  throw new Error(`not within ${seconds} s: ${what}`);
+}
+
+const build = (stage: Stage) =>
+  stage.sandbox.ec2.instances(HOME).find(({ keyName }) => keyName?.startsWith("packer_") === true);
+
+const STAGES: readonly (readonly [name: string, reached: (stage: Stage) => boolean])[] = [
+  ["the key pair is made", (stage) => stage.sandbox.ec2.keyPairs(HOME).length > 0],
+  ["the instance is launched", (stage) => build(stage) !== undefined],
+  ["the instance runs", (stage) => build(stage)?.state === "running"],
+  ["the instance is stopped", (stage) => build(stage)?.state === "stopped"],
+  [
+    "the image is pending",
+    (stage) => stage.sandbox.ec2.images(HOME).some(({ state }) => state === "pending"),
+  ],
+];
+
+/** Nothing of the bake is there; an image that is whole may be, for the next run. */
+function expectNothingLeft(stage: Stage, log: string): void {
+  expect(stage.leftovers(), log).toEqual([]);
+  const images = stage.sandbox.ec2.images(HOME).filter(({ ownerId }) => ownerId === HOME.accountId);
+  expect(
+    images.filter(({ state }) => state === "pending"),
+    log,
+  ).toEqual([]);
+  expect(stage.locks(), log).toEqual([]);
+}
+
+describe.each(STAGES)("when %s", (_, reached) => {
+  test.each(["SIGINT", "SIGKILL"] as const)("%s: post sweeps up, and the re-run releases", async (signal) => {
+    await using stage = await Stage.open({ speed: 240, ec2: { delays: { image: 480_000 } } });
+    let child: ChildProcess | undefined;
+    const job = stage.push("develop", { onStarted: (started) => (child = started) });
+    await until("the stage", () => reached(stage));
+    child?.kill(signal);
+    const result = await job;
+    expect(result.code).not.toBe(0);
+    expectNothingLeft(stage, result.log);
+    const again = await stage.run({ runId: 1, attempt: 2 });
+    expect(again.code, again.log).toBe(0);
+    expect(stage.records()).toEqual(["release/dev/000001"]);
+    expect(stage.images()).toHaveLength(1);
+    expectNothingLeft(stage, again.log);
+  });
+});

@@ -1,1 +1,0 @@
-import{c as s,f as e,_ as a,a as r,g as t,h as c,i as n}from"./DescribeLaunchTemplateVersionsCommand-B_KtmviD.js";class m extends(s(r,a,"CreateLaunchTemplateVersion",e)){}class i extends(s(r,a,"CreateTags",t)){}class l extends(s(r,a,"DeregisterImage",c)){}class o extends(s(r,a,"DescribeImages",n)){}export{i as C,o as D,l as a,m as b};

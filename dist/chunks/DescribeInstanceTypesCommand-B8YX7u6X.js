@@ -1,1 +1,0 @@
-import{c as s,C as a,_ as e,a as c,b as n}from"./DescribeLaunchTemplateVersionsCommand-B_KtmviD.js";class m extends(s(c,e,"CopyImage",a)){}class o extends(s(c,e,"DescribeInstanceTypes",n)){}export{m as C,o as D};

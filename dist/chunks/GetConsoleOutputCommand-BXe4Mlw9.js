@@ -1,1 +1,0 @@
-import{c as s,d as e,_ as a,a as t,e as n,G as c}from"./DescribeLaunchTemplateVersionsCommand-B_KtmviD.js";class o extends(s(t,a,"DeleteLaunchTemplateVersions",e)){}class l extends(s(t,a,"DescribeInstances",n)){}class r extends(s(t,a,"GetConsoleOutput",c)){}export{o as D,r as G,l as a};

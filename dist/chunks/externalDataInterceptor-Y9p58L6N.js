@@ -1,1 +1,0 @@
-import{t as e}from"./getSSOTokenFromFile-C7ekQ_De.js";import{f as o}from"./index-DoeNeUpJ.js";const t={getFileRecord:()=>o,interceptFile(e,t){o[e]=Promise.resolve(t)},getTokenRecord:()=>e,interceptToken(o,t){e[o]=t}};export{t as e};

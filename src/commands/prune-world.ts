@@ -1,0 +1,216 @@
+import type { AwsClients } from "../aws/clients.ts";
+import {
+  type Application,
+  DEFAULT_PRUNE,
+  type Environment,
+  type Target,
+  targetName,
+} from "../domain/application.ts";
+import { CancelledError, KilnError } from "../domain/errors.ts";
+import { launchedImages, listImages } from "../image/retire.ts";
+import { type Ownership, planRetirement, type RetirementWorld } from "../image/retirement.ts";
+import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
+import { lockRef } from "../release/lock.ts";
+import { readVersionImages } from "../rollout/target-images.ts";
+import { observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { imageNeeds, type ObservedEnvironment } from "./image-needs.ts";
+import { ownAccount } from "./own-account.ts";
+import type { Ports, Run } from "./ports.ts";
+
+export interface PruneRequest {
+  readonly application: Application;
+  /** Whose targets' regions are pruned; needed is what any environment of the application needs. */
+  readonly environments: readonly Environment[];
+  readonly dryRun: boolean;
+  readonly run: Pick<Run, "repository">;
+}
+
+export type Ledger = ReadonlyMap<string, LedgerPage>;
+
+const NOTHING_PRUNED = "Nothing was pruned.";
+
+/**
+ * Reads all that decides which images go. All environments of the application are looked at, whichever were asked for.
+ * @throws KilnError where the ledger or a target cannot be read: what it needs would look like what nobody needs
+ */
+export async function observeWorld(
+  { application, environments, run }: PruneRequest,
+  ports: Ports,
+): Promise<{ readonly world: RetirementWorld; readonly ledger: Ledger }> {
+  const regions = [...new Set(environments.flatMap(({ targets }) => targets.map((target) => target.region)))];
+  const settings = application.prune ?? DEFAULT_PRUNE;
+  const { name, environments: all } = application;
+  const asked = ownAccount(regions[0] ?? "", ports).then((account): Ownership => ({
+    account,
+    application: name,
+    repository: run.repository,
+  }));
+  const [ledger, states, ours, images] = await Promise.all([
+    readRecords(application, ports),
+    readStates(application, ports),
+    asked,
+    Promise.all(regions.map(async (region) => listImages(await ports.aws.ec2(region), region, await asked))),
+  ]);
+  const observed = await withVersions(all, states, ledger, settings.keep, ports);
+  const world: RetirementWorld = {
+    now: ports.clock.now(),
+    ours,
+    settings,
+    images: images.flat(),
+    ...imageNeeds(observed, settings.keep),
+    launched: new Set(),
+  };
+  return { world: { ...world, launched: await launchedOf(world, application, ports) }, ledger };
+}
+
+/** The images with instances, of those that could go without them: in each account and region. */
+async function launchedOf(
+  world: RetirementWorld,
+  application: Application,
+  ports: Ports,
+): Promise<ReadonlySet<string>> {
+  const candidates = planRetirement(world).steps.flatMap(({ action, image }) =>
+    action === "restored" || action === "protected" ? [] : [image],
+  );
+  return instancesOf(candidates, application, ports);
+}
+
+/** Those of some images that have instances, in the account that owns them and in the environments' accounts. */
+export async function instancesOf(
+  images: readonly { readonly id: string; readonly region: string }[],
+  application: Application,
+  ports: Ports,
+): Promise<ReadonlySet<string>> {
+  const accounts = new Set<AwsClients>([
+    ports.aws,
+    ...application.environments.map((each) => ports.awsOf(each)),
+  ]);
+  const byRegion = Map.groupBy(images, ({ region }) => region);
+  const found = await Promise.all(
+    [...accounts].flatMap((clients) =>
+      [...byRegion].map(async ([region, there]) =>
+        launchedImages(
+          await clients.ec2(region),
+          there.map(({ id }) => id),
+        ),
+      ),
+    ),
+  );
+  return new Set(found.flatMap((ids) => [...ids]));
+}
+
+async function readRecords(application: Application, ports: Ports): Promise<Ledger> {
+  const names = application.environments.map(({ name }) => name);
+  let ledger: Ledger;
+  try {
+    ledger = await readLedger(ports.repository, application.recordPrefix, names, ports.log, HISTORY_READ);
+  } catch (error) {
+    if (!(error instanceof KilnError) || error instanceof CancelledError) throw error;
+    throw new KilnError("Nothing was pruned: the records could not be read", {
+      state: [error.message, error.state].filter(Boolean).join("\n"),
+      next: error.next ?? "Run the job again.",
+      cause: error,
+    });
+  }
+  const unread = [...ledger].find(
+    ([, { newest, highestNumber }]) => highestNumber > (newest?.tag.number ?? 0),
+  );
+  if (unread === undefined) return ledger;
+  const [name, { highestNumber }] = unread;
+  throw new KilnError(
+    `Nothing was pruned: the tag of release ${highestNumber} of ${name} is no record that this version of Kiln reads`,
+    {
+      state: "A newer version may have written it: the images that it names would not be known.",
+      next: "Use the version of Kiln that releases there. A tag that is no record at all is in the way until the next release.",
+    },
+  );
+}
+
+interface ObservedTarget {
+  readonly environment: Environment;
+  readonly state: TargetState;
+}
+
+/** All targets of all environments at the same time. */
+function readStates(application: Application, ports: Ports): Promise<readonly ObservedTarget[]> {
+  const targets = application.environments.flatMap((environment) =>
+    environment.targets.map((target) => ({ environment, target })),
+  );
+  return allOrNothing(targets, async ({ environment, target }) => ({
+    environment,
+    state: await observeTarget(ports.awsOf(environment), target),
+  }));
+}
+
+/** What the launch templates name that targets use, and the observations by environment. */
+async function withVersions(
+  environments: readonly Environment[],
+  states: readonly ObservedTarget[],
+  ledger: Ledger,
+  keep: number,
+  ports: Ports,
+): Promise<readonly ObservedEnvironment[]> {
+  const recordsOf = ({ name }: Environment): ObservedEnvironment["records"] =>
+    ledger.get(name)?.records.slice(0, keep) ?? [];
+  const read = await allOrNothing(
+    states.map(({ environment, state }) => ({ environment, state, target: state.target })),
+    async ({ environment, state }) => {
+      const ec2 = await ports.awsOf(environment).ec2(state.target.region);
+      const recorded = recordsOf(environment).flatMap(({ targets }) =>
+        targets.map(({ launchTemplate, version }) => ({ templateId: launchTemplate, version })),
+      );
+      return { environment, state, versions: await readVersionImages(ec2, state, recorded) };
+    },
+  );
+  return environments.map((environment) => ({
+    records: recordsOf(environment),
+    targets: read.filter((each) => each.environment === environment),
+  }));
+}
+
+/** Every target is read before anything is said, so that all that cannot be read are named at once. */
+async function allOrNothing<T extends { readonly target: Target }, R>(
+  targets: readonly T[],
+  read: (each: T) => Promise<R>,
+): Promise<readonly R[]> {
+  const failures: string[] = [];
+  const found = await Promise.all(
+    targets.map(async (each): Promise<R[]> => {
+      try {
+        return [await read(each)];
+      } catch (error) {
+        if (!(error instanceof KilnError) || error instanceof CancelledError) throw error;
+        failures.push(`${targetName(each.target)}: ${error.message}`);
+        return [];
+      }
+    }),
+  );
+  if (failures.length === 0) return found.flat();
+  throw new KilnError(
+    `${NOTHING_PRUNED} What ${failures.length === 1 ? "a target needs" : "some targets need"} could not be found out`,
+    {
+      state: failures.join("\n"),
+      next: "Mend what the messages name, or take the target out of the config file, then run the job again.",
+    },
+  );
+}
+
+/**
+ * Why no image may be deregistered any more, asked right before it is done: a release that ended since the look around, or
+ * one that is under way, may need an image that nobody needed then. Undefined: nothing has moved.
+ */
+export async function whatMoved(
+  application: Application,
+  before: Ledger,
+  ports: Ports,
+): Promise<string | undefined> {
+  const names = application.environments.map(({ name }) => name);
+  const quiet = { ...ports.log, notice: () => undefined };
+  // In this order: a release that ends in between has let its lock go, and has its record.
+  const locks = await Promise.all(names.map(async (name) => ports.repository.readRef(lockRef(name))));
+  const held = names.find((_, index) => locks[index] !== undefined);
+  if (held !== undefined) return `a release to ${held} is under way: ${lockRef(held)} is held`;
+  const ledger = await readLedger(ports.repository, application.recordPrefix, names, quiet, HISTORY_READ);
+  const moved = names.find((name) => ledger.get(name)?.highestNumber !== before.get(name)?.highestNumber);
+  return moved && `${moved} got release ${ledger.get(moved)?.highestNumber ?? 0} meanwhile`;
+}

@@ -1,0 +1,54 @@
+import {
+  DescribeImageAttributeCommand,
+  type EC2Client,
+  ModifyImageAttributeCommand,
+  ModifySnapshotAttributeCommand,
+} from "@aws-sdk/client-ec2";
+import { KilnError } from "../domain/errors.ts";
+import type { CatalogueImage } from "./catalogue.ts";
+
+/**
+ * Lets another account launch an image: the launch permission, and the permission on its snapshots, without which it
+ * could not be copied there. Looks first; returns false where the account had it already (EC2 user guide: share an AMI
+ * with specific accounts).
+ * @param account one that the config file names, never another
+ * @throws KilnError where AWS does not take it: an image that is encrypted with AWS's own key cannot be shared
+ */
+export async function shareWith(ec2: EC2Client, image: CatalogueImage, account: string): Promise<boolean> {
+  if (account === image.owner) return false;
+  const { LaunchPermissions } = await ec2.send(
+    new DescribeImageAttributeCommand({ ImageId: image.id, Attribute: "launchPermission" }),
+  );
+  if (LaunchPermissions?.some(({ UserId }) => UserId === account) === true) return false;
+  try {
+    // The snapshots first: an account that may launch the image already has all that it needs.
+    await Promise.all(
+      image.snapshots.map((snapshot) =>
+        ec2.send(
+          new ModifySnapshotAttributeCommand({
+            SnapshotId: snapshot,
+            Attribute: "createVolumePermission",
+            OperationType: "add",
+            UserIds: [account],
+          }),
+        ),
+      ),
+    );
+    await ec2.send(
+      new ModifyImageAttributeCommand({
+        ImageId: image.id,
+        LaunchPermission: { Add: [{ UserId: account }] },
+      }),
+    );
+  } catch (cause) {
+    throw new KilnError(
+      `${image.id} in ${image.region} could not be shared with account ${account}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        state: "Nothing was rolled out.",
+        next: "If it is encrypted: AWS's own key (aws/ebs) cannot be shared. Encrypt with a key of yours in the template, let that account use the key in its key policy, and give its Auto Scaling service-linked role a grant.",
+        cause,
+      },
+    );
+  }
+  return true;
+}
