@@ -167,7 +167,7 @@ export class ReleaseStage implements AsyncDisposable {
   }
 
   locks(): string[] {
-    return this.#refs("refs/kiln/**");
+    return this.#refs("refs/kiln/lock/**");
   }
 
   /** A record's text. */
