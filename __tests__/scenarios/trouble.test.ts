@@ -321,3 +321,16 @@ describe("templates of other kinds", () => {
     ]);
   });
 });
+
+test("an image baked for another architecture than the group's instance types is not rolled out", async () => {
+  await using stage = await Stage.open({ speed: 240 });
+  const template = stage.sandbox.ec2.launchTemplates(HOME).find(({ name }) => name === "web-dev");
+  const config = await stage.copy.read(".github/kiln.yml");
+  await stage.commit("Graviton", { ".github/kiln.yml": config.replace("t3.small", "t4g.small") });
+  const result = await stage.push("develop");
+  expect(result.code).toBe(1);
+  expect(result.log).toMatch(/::error::image ami-\w+ is for x86_64, instances of type t4g\.small run arm64/);
+  expect(result.log).toContain("Nothing was rolled out. The image stays.");
+  expect(stage.sandbox.ec2.launchTemplateVersions(template?.id ?? "")).toHaveLength(1);
+  expect(stage.locks()).toEqual([]);
+});

@@ -7,7 +7,7 @@ import {
   type Target,
   targetName,
 } from "../domain/application.ts";
-import { CancelledError } from "../domain/errors.ts";
+import { CancelledError, KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import type { TargetResult } from "../domain/result.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
@@ -23,8 +23,10 @@ import {
   type TemplateChange,
   type TemplateVersion,
 } from "../rollout/launch-template.ts";
+import { architectureFindings } from "../rollout/preflight.ts";
 import { newInstances } from "../rollout/new-instances.ts";
 import type { TargetRollout } from "../rollout/rollout.ts";
+import { instanceTypes } from "../rollout/surroundings.ts";
 import {
   appliedInstanceType,
   type EffectiveTemplate,
@@ -80,11 +82,12 @@ export interface TargetVersion {
  * back. Returns the version that each target of the environment is on, in order.
  */
 export async function rollOutImages(
-  { plan }: Settled,
+  { plan, situation }: Settled,
   images: RegionImages,
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<readonly TargetVersion[]> {
+  refuseWrongArchitecture({ plan, situation }, images, order);
   const board = new TargetBoard(order.environment, plan.targets, ports);
   if (plan.rollOut) await shareImages(plan.targets, images, order, ports);
   const prepared = await Promise.all(
@@ -122,6 +125,25 @@ export async function rollOutImages(
     target,
     version: prepared[index]?.versions.base ?? { ...state.template },
   }));
+}
+
+/** What could not be looked at while the image was still to be baked. */
+function refuseWrongArchitecture(
+  { plan, situation }: Settled,
+  images: RegionImages,
+  { environment }: ReleaseOrder,
+): void {
+  const findings = plan.targets.flatMap((target, index) => {
+    const observed = situation.targets[index];
+    if (!target.rollOut || observed === undefined) return [];
+    const types = instanceTypes(target.state, environment.instanceType);
+    return architectureFindings(types, imageFor(target, images), observed.surroundings.architectures);
+  });
+  if (findings.length === 0) return;
+  throw new KilnError(findings.map(({ message }) => message).join("\n"), {
+    state: "Nothing was rolled out. The image stays.",
+    next: findings.map(({ remedy }) => remedy).join("\n"),
+  });
 }
 
 /** Lets the targets' account launch the images, where it is another than the one that has them. */

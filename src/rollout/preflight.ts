@@ -95,7 +95,7 @@ function imageFindings(image: PreflightImage | undefined): Finding[] {
 }
 
 /** AWS starts the refresh all the same, and every launch fails (user guide: troubleshoot AMI issues). */
-function architectureFindings(
+export function architectureFindings(
   types: readonly string[],
   image: PreflightImage | undefined,
   architectures: Surroundings["architectures"],
