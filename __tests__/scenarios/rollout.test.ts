@@ -275,7 +275,8 @@ describe("the record and the lock", () => {
     stage.sandbox.faults.inject(
       { service: "github", action: "POST /repos/acme/web/git/refs" },
       { kind: "reply", status: 403, code: "Forbidden", message: "Resource not accessible by integration" },
-      { skip: 1 },
+      // The lock's ref, and the one of what is kept of the image, come before.
+      { skip: 2 },
     );
     const failed = await stage.push("develop");
     expect(failed.code).toBe(1);
@@ -295,7 +296,8 @@ describe("the record and the lock", () => {
     stage.sandbox.faults.inject(
       { service: "github", action: "POST /repos/acme/web/git/refs" },
       { kind: "reply-after-effect", status: 502, code: "Bad Gateway", message: "Bad Gateway" },
-      { skip: 1 },
+      // The lock's ref, and the one of what is kept of the image, come before.
+      { skip: 2 },
     );
     const result = await stage.push("develop");
     expect(result.code, result.log).toBe(0);
