@@ -78,8 +78,10 @@ async function architecturesOf(
       ]),
     );
   } catch (error) {
-    // A type that this region does not know makes the whole request fail: then none is vouched for.
-    if (hasCode(error, "InvalidInstanceType", "InvalidParameterValue")) return new Map();
+    // A type that this region does not know makes the whole request fail: then none is vouched for. Nor is where the
+    // role may not ask: a release does not depend on it.
+    if (hasCode(error, "InvalidInstanceType", "InvalidParameterValue", "UnauthorizedOperation"))
+      return new Map();
     throw error;
   }
 }
