@@ -257,7 +257,7 @@ describe("every problem is told with its place", () => {
       withEnvironment("branches: []").replace("auto-scaling-group", "auto-scaling-groop"),
       [
         '4:15 "environments.dev.targets.0.auto-scaling-group" is missing',
-        '4:36 unknown key "auto-scaling-groop"; did you mean "auto-scaling-group"? Known here: region, auto-scaling-group',
+        '4:36 unknown key "auto-scaling-groop"; did you mean "auto-scaling-group"? Known here: region, auto-scaling-group, kms-key',
       ],
     ],
     [
@@ -266,9 +266,13 @@ describe("every problem is told with its place", () => {
       [`6:7 unknown key "min_healthy"; did you mean "min-healthy"? Known here: ${KNOWN_ROLLOUT}`],
     ],
     [
-      "a key of a later version",
-      withEnvironment("kms-key: x"),
-      ['5:5 "kms-key" is not available in this version of Kiln'],
+      "a KMS key that is none",
+      withImage("").replace(TARGET, "[{ region: eu-west-1, auto-scaling-group: web, kms-key: my key }]"),
+      [
+        expect.stringMatching(
+          /"environments\.dev\.targets\.0\.kms-key" must be a KMS key's ARN, id or alias/,
+        ),
+      ],
     ],
     [
       "a role that is none",

@@ -83,10 +83,11 @@ function stage(
     rolloutOf(group, { onStarted: (id) => started.push(id), ...changes }),
   );
   const run = (order: TargetsOptions["order"] = "parallel") =>
-    rollOutTargets(tools, rollouts, {
-      order,
-      onEnd: ({ state }, end) => ends.push(`${state.target.autoScalingGroup} ${end}`),
-    });
+    rollOutTargets(
+      tools,
+      rollouts.map((rollout) => ({ target: rollout.state.target, prepare: async () => rollout })),
+      { order, onEnd: (target, end) => ends.push(`${target.autoScalingGroup} ${end}`) },
+    );
   return { run, ends, started, log };
 }
 

@@ -5,10 +5,10 @@ import { type Released, ReleaseStage } from "./release-stage.ts";
 /**
  * Several runs at the same time, their requests shuffled by a seed: no release is lost or doubled, numbers have neither gap
  * nor double, one refresh runs at a time, and what runs is what the newest record says. `npm run chaos` tries 200 seeds each;
- * KILN_SEED tries one.
+ * KILN_SEEDS sets how many, KILN_SEED tries one.
  */
 
-const SEEDS = process.env["KILN_CHAOS"] === "all" ? 200 : 6;
+const SEEDS = Number(process.env["KILN_SEEDS"] ?? (process.env["KILN_CHAOS"] === "all" ? 200 : 6));
 const ONE = process.env["KILN_SEED"];
 const ROLLING = { strategy: "rolling" } as const;
 

@@ -252,7 +252,7 @@ export class ReleaseStage implements AsyncDisposable {
         source: {
           choose: async () => {
             const home = await this.#image(HOME.region, image, ports);
-            const elsewhere = new Map<string, undefined>(others.map((region) => [region, undefined]));
+            const elsewhere = new Map<string, undefined>(others.map(({ region }) => [region, undefined]));
             return { home: { kind: "reuse", image: home, why: "is there" }, elsewhere };
           },
           prepare: async () => undefined,

@@ -42,6 +42,34 @@ describe("two targets", () => {
     ]);
   });
 
+  test("in two regions: the first begins while the copy for the other is still being made", async () => {
+    await using stage = await ReleaseStage.open({ ec2: { delays: { image: 600_000 } } });
+    stage.addGroup("web", 3);
+    stage.addGroup("web-us", 2, {}, AWAY);
+    const began = stage.sandbox.clock.now();
+    const released = await stage.release([here, there], { strategy: "rolling" });
+    expect(released.error, released.log.join("\n")).toBeUndefined();
+    const startOf = (group: string): number =>
+      (stage.sandbox.autoScaling.refreshes(group)[0]?.startTime ?? 0) - began;
+    expect(startOf("web")).toBeLessThan(60_000);
+    expect(startOf("web-us")).toBeGreaterThanOrEqual(600_000);
+    expect(stage.message("release/production/000001")).toMatch(/^Image: us-east-1 ami-/m);
+  });
+
+  test("in two regions: a copy that fails takes back what had begun in the first", async () => {
+    await using stage = await ReleaseStage.open({ ec2: { delays: { image: 100_000 } } });
+    stage.addGroup("web", 20);
+    stage.addGroup("web-us", 2, {}, AWAY);
+    stage.sandbox.ec2.failNextImage({ state: "failed" });
+    const released = await stage.release([here, there], { strategy: "rolling" });
+    expect(released.error, released.log.join("\n")).toBeInstanceOf(RolloutError);
+    expect((released.error as RolloutError).message).toMatch(/Image ami-\w+ in us-east-1 is failed/);
+    expect((released.error as RolloutError).state).toContain("- us-east-1/web-us: untouched");
+    expect(statuses(stage, "web")).toEqual(["RollbackSuccessful"]);
+    expect(stage.records()).toEqual([]);
+    expect(stage.locks()).toEqual([]);
+  });
+
   test("in parallel take as long as the longer one, in turn as long as both", async () => {
     await using stage = await open();
     const alone = await stage.release([here], { strategy: "rolling" });

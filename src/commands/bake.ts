@@ -1,6 +1,7 @@
 import type { Environment } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
-import { bakedOrFound, findDigest, type Regions, regionsOf } from "./image.ts";
+import type { Place } from "../image/copies.ts";
+import { allOf, bakedOrFound, findDigest, type Regions, regionsOf } from "./image.ts";
 import type { Ports } from "./ports.ts";
 import type { DeployRequest } from "./request.ts";
 
@@ -16,14 +17,20 @@ export async function bake(request: DeployRequest, ports: Ports): Promise<void> 
     ports.facts.publish({ outcome: "planned" });
     return;
   }
-  await source.obtain(choice, await source.prepare(choice));
+  await allOf(await source.obtain(choice, await source.prepare(choice)));
   const isThere = home.kind === "reuse" && [...elsewhere.values()].every((copy) => copy !== undefined);
   ports.facts.publish({ outcome: isThere ? "unchanged" : "succeeded" });
 }
 
 /** The regions of all environments, the first one's first. */
 function allRegions(environments: readonly Environment[]): Regions {
-  const [home, ...others] = new Set(environments.flatMap((environment) => [...regionsOf(environment)]));
+  const [home] = environments.map((environment) => regionsOf(environment)[0]);
   if (home === undefined) throw new KilnError("No environment says which region the image is needed in");
-  return [home, ...others];
+  const places = environments.flatMap((environment): Place[] => {
+    const [region, ...others] = regionsOf(environment);
+    return [{ region }, ...others];
+  });
+  const distinct = new Map(places.map((place) => [`${place.region} ${place.kmsKey ?? ""}`, place]));
+  distinct.delete(`${home} `);
+  return [home, ...distinct.values()];
 }

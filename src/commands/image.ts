@@ -10,7 +10,7 @@ import {
   type ImageChoice,
   type ImageWish,
 } from "../image/choice.ts";
-import { copyTo, findCopy } from "../image/copies.ts";
+import { copyTo, findCopy, type Place } from "../image/copies.ts";
 import { digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
 import { bakeLock, releaseAbandoned } from "../release/lock.ts";
@@ -19,18 +19,21 @@ import { imageKeeper } from "./image-files.ts";
 import { homeOf } from "./plan.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
-import type { ImageSource, RegionImages } from "./release-order.ts";
+import type { ComingImages, ImageSource, RegionImages } from "./release-order.ts";
 import type { DeployRequest } from "./request.ts";
 
 /** Where an image is needed; the first is where it is baked. */
-export type Regions = readonly [home: string, ...others: string[]];
+export type Regions = readonly [home: string, ...others: Place[]];
 
-/** The regions of an environment's targets, the first target's first. */
+/** The regions of an environment's targets, the first target's first; once more where its image is to be encrypted. */
 export function regionsOf(environment: Environment): Regions {
   const home = homeOf(environment);
-  const others = new Set(environment.targets.map(({ region }) => region));
-  others.delete(home);
-  return [home, ...others];
+  const others = new Map(
+    environment.targets.flatMap(({ region, kmsKey }) =>
+      region === home && kmsKey === undefined ? [] : [[region, { region, kmsKey }] as const],
+    ),
+  );
+  return [home, ...others.values()];
 }
 
 /** The digest of this commit's content, with the list of what went in for those who debug. */
@@ -109,36 +112,58 @@ export function bakedOrFound(
 /** The copies of an image that are there already; all regions at the same time. */
 async function copiesOf(
   choice: ImageChoice,
-  regions: readonly string[],
+  places: readonly Place[],
   ports: Ports,
 ): Promise<ReadonlyMap<string, CatalogueImage | undefined>> {
   return new Map(
     await Promise.all(
-      regions.map(async (region) => {
+      places.map(async (place) => {
+        const { region } = place;
         if (choice.kind !== "reuse") return [region, undefined] as const;
-        const copy = await findCopy(await ports.aws.ec2(region), choice.image, region);
+        const copy = await findCopy(await ports.aws.ec2(region), choice.image, place);
         return [region, copy?.state === "available" ? copy : undefined] as const;
       }),
     ),
   );
 }
 
-/** The image in all regions: copied where it is not yet, all at the same time. */
-export async function everywhere(
+/** The image in all regions: copied where it is not yet, all at the same time; none of the copies is waited for. */
+export function everywhere(
   image: CatalogueImage,
   digest: Digest,
-  others: readonly string[],
+  others: readonly Place[],
   known: ReadonlyMap<string, CatalogueImage | undefined>,
   ports: Ports,
-): Promise<RegionImages> {
-  const copies = await Promise.all(
-    others.map(async (region) => known.get(region) ?? (await copyTo(ports.aws, image, region, ports))),
-  );
-  const all = [image, ...copies];
-  ports.facts.publish({
-    image: { digest, ids: Object.fromEntries(all.map((each) => [each.region, each.id])) },
+): ComingImages {
+  const ids: Record<string, ImageId> = { [image.region]: image.id };
+  const copies = others.map((place) => {
+    const { region } = place;
+    const coming = copied(image, place, known.get(region), ports).then((copy) => {
+      ids[region] = copy.id;
+      ports.facts.publish({ image: { digest, ids: { ...ids } } });
+      return copy;
+    });
+    // Whoever needs it hears of a failure; until then it is nobody's.
+    coming.catch(() => undefined);
+    return [region, coming] as const;
   });
-  return new Map(all.map((each) => [each.region, each]));
+  return new Map([[image.region, Promise.resolve(image)], ...copies]);
+}
+
+async function copied(
+  image: CatalogueImage,
+  place: Place,
+  known: CatalogueImage | undefined,
+  ports: Ports,
+): Promise<CatalogueImage> {
+  return known ?? copyTo(ports.aws, image, place, ports);
+}
+
+/** All of them, when the last copy is there. */
+export async function allOf(coming: ComingImages): Promise<RegionImages> {
+  return new Map(
+    await Promise.all([...coming].map(async ([region, image]) => [region, await image] as const)),
+  );
 }
 
 /** Finds Packer and validates the template, before anything is touched. */
@@ -207,7 +232,9 @@ async function bakedMeanwhile(
   ports: Ports,
 ): Promise<Extract<ImageChoice, { kind: "reuse" }> | undefined> {
   const images = await findByDigest(await ports.aws.ec2(region), region, application.name, digest);
-  const image = images.find(({ id, state }) => state === "available" && !seen.has(id));
+  const image = images.find(
+    ({ id, state, tags }) => state === "available" && !seen.has(id) && tags[TAG.kmsKey] === undefined,
+  );
   if (image === undefined) return undefined;
   ports.log.info(`Another run baked this content meanwhile: ${image.id} (${image.name}) is used`);
   return { kind: "reuse", image, why: "was baked meanwhile" };

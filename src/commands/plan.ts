@@ -96,7 +96,8 @@ export interface Settled {
 
 /** The image that is there for a region; undefined where it is still to be baked or copied. */
 export function imageIn(image: ChosenImage, home: string, region: string): CatalogueImage | undefined {
-  if (region !== home) return image.elsewhere.get(region);
+  // In the first region too, where the image is to be encrypted there.
+  if (region !== home || image.elsewhere.has(region)) return image.elsewhere.get(region);
   return image.home.kind === "bake" ? undefined : image.home.image;
 }
 
@@ -155,7 +156,8 @@ function planTarget(
   const image = imageIn(situation.image, homeOf(environment), target.region);
   const rollOut = image === undefined || !alreadyRuns(state, image.id, instanceType, leftAlone(preferences));
   // A copy has the architecture of what it is copied from.
-  const looked = image ?? imageIn(situation.image, homeOf(environment), homeOf(environment));
+  const { home } = situation.image;
+  const looked = image ?? (home.kind === "bake" ? undefined : home.image);
   return {
     target,
     state,
@@ -185,11 +187,11 @@ function describe(plan: Omit<ReleasePlan, "lines">, situation: Situation, wish: 
 
 function describeImage(plan: Omit<ReleasePlan, "lines">, situation: Situation, wish: Wish): string[] {
   const { home, elsewhere } = plan.image;
-  const copies = [...elsewhere].map(([region, copy]) =>
-    copy === undefined
-      ? `copy it from ${homeOf(wish.environment)} to ${region}`
-      : `use its copy ${copy.id} in ${region}`,
-  );
+  const copies = [...elsewhere].map(([region, copy]) => {
+    if (copy !== undefined) return `use its copy ${copy.id} in ${region}`;
+    const key = wish.environment.targets.find((target) => target.region === region)?.kmsKey;
+    return `copy it from ${homeOf(wish.environment)} to ${region}${key === undefined ? "" : `, encrypted with ${key}`}`;
+  });
   if (home.kind === "bake") return [`bake ${home.name} with Packer: ${home.why}`, ...copies];
   const { id, name } = home.image;
   const base = situation.baseImage === undefined ? "" : `; its ${situation.baseImage}`;

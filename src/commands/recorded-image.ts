@@ -1,6 +1,7 @@
 import { KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { type CatalogueImage, describeImage } from "../image/catalogue.ts";
+import { copyName, findCopy, type Place } from "../image/copies.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import type { ReleaseRecord } from "../release/record.ts";
 import { everywhere, publishImage, type Regions } from "./image.ts";
@@ -16,12 +17,14 @@ export function recordedImage(record: ReleaseRecord, regions: Regions, ports: Po
   const [home, ...others] = regions;
   return {
     async choose() {
-      if (record.images[home] === undefined) throw notIn(record, home);
-      const [image, ...rest] = await Promise.all(regions.map((region) => trusted(record, region, ports)));
+      const image = await trusted(record, home, ports);
       if (image === undefined) throw notIn(record, home);
+      const elsewhere = await Promise.all(
+        others.map(async (place) => [place.region, await inPlace(record, image, place, ports)] as const),
+      );
       return {
         home: { kind: "reuse", image, why: `is the image of ${formatReleaseTag(record.tag)}` },
-        elsewhere: new Map(others.map((region, index) => [region, rest[index]])),
+        elsewhere: new Map(elsewhere),
       };
     },
     prepare: async () => undefined,
@@ -31,6 +34,22 @@ export function recordedImage(record: ReleaseRecord, regions: Regions, ports: Po
       return everywhere(choice.image, record.imageDigest, others, elsewhere, ports);
     },
   };
+}
+
+/**
+ * The record's image in a place: the one that it names there, unless that is not encrypted as this environment wants it;
+ * then the copy that is. Undefined where it is still to be copied.
+ */
+async function inPlace(
+  record: ReleaseRecord,
+  image: CatalogueImage,
+  place: Place,
+  ports: Ports,
+): Promise<CatalogueImage | undefined> {
+  const named = place.region === image.region ? image : await trusted(record, place.region, ports);
+  if (named !== undefined && copyName(named.name, place.kmsKey) === named.name) return named;
+  const copy = await findCopy(await ports.aws.ec2(place.region), image, place);
+  return copy?.state === "available" ? copy : undefined;
 }
 
 /** The record's image in a region; undefined where the record names none there. */

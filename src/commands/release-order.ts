@@ -29,14 +29,17 @@ export interface ReleaseOrder {
 /** The image of a release in each region where it is needed. */
 export type RegionImages = ReadonlyMap<string, CatalogueImage>;
 
+/** The same while copies are still being made: a target's rollout need not wait for another region's. */
+export type ComingImages = ReadonlyMap<string, Promise<CatalogueImage>>;
+
 /** Where a release's image comes from: a bake, the catalogue, or a record; in every region where it is needed. */
 export interface ImageSource {
   /** Reads what there is and decides; changes nothing. */
   choose(): Promise<ChosenImage>;
   /** Makes sure that a bake can begin; nothing to do where an image is there. */
   prepare(choice: ChosenImage): Promise<BakeReady | undefined>;
-  /** The image, available and ours, in all regions; published as soon as it is a fact. */
-  obtain(choice: ChosenImage, ready: BakeReady | undefined): Promise<RegionImages>;
+  /** The image, available and ours, in the first region; in the others it comes. Each is published as soon as it is a fact. */
+  obtain(choice: ChosenImage, ready: BakeReady | undefined): Promise<ComingImages>;
   /** What git keeps of the images; absent where the content is not at hand, as for a record's image. */
   readonly files?: ImageFilesSource;
 }

@@ -24,6 +24,7 @@ import {
   type Situation,
 } from "./plan.ts";
 import { freshnessOf } from "./freshness.ts";
+import { allOf } from "./image.ts";
 import { holding } from "./locks.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
@@ -49,7 +50,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
   }
   if (!plan.rollOut && !plan.record) {
     // Nothing is rolled out, so the image is there in all regions: this only publishes it.
-    await order.source.obtain(plan.image, undefined);
+    await allOf(await order.source.obtain(plan.image, undefined));
     publishUnchanged(situation, name, ports);
     // An earlier attempt that came as far as the record may have died holding the lock.
     if (order.request.run.attempt !== "1")
@@ -66,8 +67,9 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     const settled = await lookAgain(contended, { situation, plan }, order, ports);
     // The name may have been taken meanwhile: then the bake is prepared anew, with another.
     const prepared = settled.plan === plan ? ready : await order.source.prepare(settled.plan.image);
-    const images = await order.source.obtain(settled.plan.image, prepared);
-    const versions = await rollOutImages(settled, images, order, ports);
+    const coming = await order.source.obtain(settled.plan.image, prepared);
+    const versions = await rollOutImages(settled, coming, order, ports);
+    const images = await allOf(coming);
     if (settled.plan.record) await writeRecord(settled, images, versions, started, order, ports);
     else publishUnchanged(settled.situation, name, ports);
     if (settled.plan.rollOut) await retireVersions(settled, versions, order, ports);

@@ -14,7 +14,7 @@ import {
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 import { DEFAULT_RECORD_PREFIX } from "../domain/release-tag.ts";
-import { type Config, configSchema, DEFAULT_SMOKE_TEST_TIMEOUT, LATER_KEYS, splitCommand } from "./schema.ts";
+import { type Config, configSchema, DEFAULT_SMOKE_TEST_TIMEOUT, splitCommand } from "./schema.ts";
 
 /**
  * The application that a config file describes.
@@ -61,9 +61,7 @@ function problemsOf(
     const known = knownKeys(configSchema, issue.path);
     return issue.keys.map((key) => ({
       where: at([...issue.path, key], true),
-      message: LATER_KEYS.has(key)
-        ? `"${key}" is not available in this version of Kiln`
-        : `unknown key "${key}"${known.length > 0 ? `; did you mean "${closest(key, known)}"? Known here: ${known.join(", ")}` : ""}`,
+      message: `unknown key "${key}"${known.length > 0 ? `; did you mean "${closest(key, known)}"? Known here: ${known.join(", ")}` : ""}`,
     }));
   }
   const chosen = chosenForm(issue);
@@ -177,6 +175,7 @@ function toApplication(config: Config, document: Document, defaultName: string):
       targets: environment.targets.map((target) => ({
         region: target.region,
         autoScalingGroup: target["auto-scaling-group"],
+        ...(target["kms-key"] === undefined ? {} : { kmsKey: target["kms-key"] }),
       })),
       rollout: toRollout(environment.rollout ?? {}),
     })),

@@ -78,10 +78,18 @@ const image = z
   })
   .describe("How the image is made");
 
+/** EC2 API reference, CopyImage, KmsKeyId. */
+const KMS_KEY = /^(?:arn:aws[\w-]*:kms:\S+|alias\/[\w/-]+|(?:mrk-)?[0-9a-f-]{32,36})$/;
+
 const target = z
   .strictObject({
     region: z.string().regex(/^[a-z]{2}(?:-[a-z]+)+-\d$/, "must be an AWS region such as eu-west-1"),
     "auto-scaling-group": z.string().min(1, "must not be empty").max(255, "must be at most 255 characters"),
+    "kms-key": z
+      .string()
+      .regex(KMS_KEY, "must be a KMS key's ARN, id or alias, such as alias/web")
+      .optional()
+      .describe("The key that this group's image is encrypted with; default: as it was baked"),
   })
   .describe("One Auto Scaling group in one region");
 
@@ -93,6 +101,12 @@ const targets = z
   .min(1, "must name at least one target")
   .max(20, "must be at most 20 targets")
   .superRefine((list, context) => {
+    for (const [index, { region, "kms-key": key }] of list.entries()) {
+      const first = list.find((other) => other.region === region);
+      if (first === undefined || first["kms-key"] === key) continue;
+      const message = `must be the same as that of ${nameOf(first)}: a release has one image a region`;
+      context.addIssue({ code: "custom", path: [index, "kms-key"], message });
+    }
     const names = list.map(nameOf);
     for (const [index, name] of names.entries()) {
       if (names.indexOf(name) === index) continue;
@@ -438,6 +452,3 @@ export const configSchema = z
   .meta({ title: "Kiln's config file" });
 
 export type Config = z.infer<typeof configSchema>;
-
-/** Keys of the product's contract that this version does not carry out yet; refused rather than ignored. */
-export const LATER_KEYS: ReadonlySet<string> = new Set(["kms-key"]);

@@ -53,6 +53,8 @@ export interface Environment {
 export interface Target {
   readonly region: string;
   readonly autoScalingGroup: string;
+  /** The key that its image is encrypted with; undefined: as it was baked. */
+  readonly kmsKey?: string | undefined;
 }
 
 /** `eu-west-1/web-production`, as logs and errors name a target. */

@@ -38,5 +38,7 @@ export const TAG = {
   repository: "kiln:repository",
   run: "kiln:run",
   baseImage: "kiln:base-image",
+  /** Only on copies that were encrypted for a target. */
+  kmsKey: "kiln:kms-key",
   name: "Name",
 } as const;

@@ -81,8 +81,11 @@ function toImages(images: readonly Ec2Image[] | undefined, region: string): read
 }
 
 function toImage(image: Ec2Image, region: string): CatalogueImage[] {
-  const { ImageId: id, SourceImageId: base } = image;
+  const { ImageId: id } = image;
   if (id === undefined || !isImageId(id)) return [];
+  const tags = Object.fromEntries((image.Tags ?? []).map(({ Key, Value }) => [Key ?? "", Value ?? ""]));
+  // A copy's source is the image that it was copied from; our tag still names what that was baked from.
+  const base = tags[TAG.baseImage] ?? image.SourceImageId;
   return [
     {
       id,
@@ -96,7 +99,7 @@ function toImage(image: Ec2Image, region: string): CatalogueImage[] {
       baseImage: base !== undefined && isImageId(base) ? base : undefined,
       fromInstance: image.SourceInstanceId !== undefined,
       snapshots: (image.BlockDeviceMappings ?? []).flatMap((mapping) => mapping.Ebs?.SnapshotId ?? []),
-      tags: Object.fromEntries((image.Tags ?? []).map(({ Key, Value }) => [Key ?? "", Value ?? ""])),
+      tags,
     },
   ];
 }

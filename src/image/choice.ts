@@ -35,7 +35,8 @@ export function chooseByDigest(
   | { readonly image: CatalogueImage; readonly why: string }
   | { readonly image: undefined; readonly why: string } {
   const usable = found
-    .filter((image) => image.state === "available")
+    // What was encrypted for one target is not what the others are to run.
+    .filter((image) => image.state === "available" && image.tags[TAG.kmsKey] === undefined)
     .toSorted((a, b) => b.created.getTime() - a.created.getTime());
   const image = usable[0];
   const none = image === undefined;

@@ -47,6 +47,7 @@ export interface RolledOut {
   /** Milliseconds that the refresh took, from its own times. */
   readonly took: number;
   readonly verified: readonly TargetInstance[];
+  readonly imageId: ImageId;
 }
 
 /** A rollout that did not become a release. */
@@ -98,6 +99,7 @@ export async function rollOut(tools: RolloutTools, rollout: TargetRollout): Prom
     adopted: started.adopted,
     took: duration(followed.refresh),
     verified,
+    imageId: rollout.imageId,
   };
 }
 

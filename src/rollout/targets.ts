@@ -1,4 +1,4 @@
-import { targetName } from "../domain/application.ts";
+import { type Target, targetName } from "../domain/application.ts";
 import { RolloutError } from "../domain/errors.ts";
 import type { TargetEnd } from "../domain/result.ts";
 import type { RolloutTools } from "./follow.ts";
@@ -9,7 +9,18 @@ import { type NotReleased, notReleased, type RolledOut, rollOut, type TargetRoll
 export interface TargetsOptions {
   readonly order: "parallel" | "sequential";
   /** Told where a target ended, as soon as that is a fact; and again where it went back afterwards. */
-  readonly onEnd: (rollout: TargetRollout, end: TargetEnd, done?: RolledOut) => void;
+  readonly onEnd: (target: Target, end: TargetEnd, done?: RolledOut) => void;
+}
+
+/** One target, and what makes it ready: its region's image may still be on its way. */
+export interface RolloutEntry {
+  readonly target: Target;
+  readonly prepare: () => Promise<TargetRollout>;
+}
+
+/** One that is known how to be rolled out: before that nothing was done to it. */
+interface Known extends RolloutEntry {
+  rollout?: TargetRollout;
 }
 
 /** Ends the other targets' rollouts once one has failed: they go back too. */
@@ -24,28 +35,32 @@ class SiblingFailed extends Error {
  */
 export async function rollOutTargets(
   tools: RolloutTools,
-  rollouts: readonly TargetRollout[],
+  entries: readonly RolloutEntry[],
   { order, onEnd }: TargetsOptions,
 ): Promise<readonly RolledOut[]> {
+  const targets: readonly Known[] = entries.map((entry) => ({ ...entry }));
   const siblings = new AbortController();
   const each = { ...tools, signal: AbortSignal.any([tools.signal, siblings.signal]) };
-  const run = async (rollout: TargetRollout): Promise<Ending> => {
-    const ending = await endingOf(() => rollOut(each, rollout));
-    if (ending.kind === "released") onEnd(rollout, "released", ending);
+  const run = async (known: Known): Promise<Ending> => {
+    const ending = await endingOf(async () => {
+      known.rollout = await known.prepare();
+      return rollOut(each, known.rollout);
+    });
+    if (ending.kind === "released") onEnd(known.target, "released", ending);
     // A refresh that is only not seen any more goes on by itself, and so may the others.
     else if (!isUnseen(ending)) siblings.abort(new SiblingFailed());
     return ending;
   };
-  const endings = order === "parallel" ? await Promise.all(rollouts.map(run)) : await inTurn(rollouts, run);
+  const endings = order === "parallel" ? await Promise.all(targets.map(run)) : await inTurn(targets, run);
   const released = endings.filter((ending) => ending.kind === "released");
-  if (released.length === rollouts.length) return released;
+  if (released.length === targets.length) return released;
   // A cancelled run has seconds left, and its own way of using them.
   tools.signal.throwIfAborted();
   const unseen = endings.find(isUnseen);
   if (unseen !== undefined && endings.every((ending) => ending.kind === "released" || isUnseen(ending))) {
     throw unseen.error;
   }
-  const error = await allBack(tools, rollouts, endings, onEnd);
+  const error = await allBack(tools, targets, endings, onEnd);
   tools.signal.throwIfAborted();
   throw error;
 }
@@ -64,13 +79,10 @@ async function endingOf(work: () => Promise<RolledOut | NotReleased>): Promise<E
   }
 }
 
-async function inTurn(
-  rollouts: readonly TargetRollout[],
-  run: (rollout: TargetRollout) => Promise<Ending>,
-): Promise<Ending[]> {
+async function inTurn(targets: readonly Known[], run: (target: Known) => Promise<Ending>): Promise<Ending[]> {
   const endings: Ending[] = [];
-  for (const rollout of rollouts) {
-    const ending = await run(rollout);
+  for (const target of targets) {
+    const ending = await run(target);
     endings.push(ending);
     if (ending.kind !== "released") break;
   }
@@ -80,7 +92,7 @@ async function inTurn(
 /** Brings every target back that can be; the error that the release ends with. */
 async function allBack(
   tools: RolloutTools,
-  rollouts: readonly TargetRollout[],
+  targets: readonly Known[],
   endings: readonly Ending[],
   onEnd: TargetsOptions["onEnd"],
 ): Promise<unknown> {
@@ -89,20 +101,20 @@ async function allBack(
   const first = endings.findIndex(
     (ending) => ending.kind !== "released" && !isSibling(ending) && !isUnseen(ending),
   );
-  const failed = rollouts[first];
-  const failedName = failed === undefined ? "another target" : targetName(failed.state.target);
+  const failed = targets[first];
+  const failedName = failed === undefined ? "another target" : targetName(failed.target);
   const outcomes = await Promise.all(
-    rollouts.map(async (rollout, index) => {
+    targets.map(async ({ target, rollout }, index) => {
       const outcome = await broughtBack(tools, rollout, endings[index], {
         failedName,
-        isAlone: rollouts.length === 1,
+        isAlone: targets.length === 1,
       });
-      onEnd(rollout, outcome.end);
-      return { ...outcome, name: targetName(rollout.state.target) };
+      onEnd(target, outcome.end);
+      return { ...outcome, name: targetName(target) };
     }),
   );
   const cause = outcomes[first]?.error;
-  if (rollouts.length === 1) return cause;
+  if (targets.length === 1) return cause;
   const whole = outcomes.every(({ end }) => end === "rolled-back" || end === "unchanged");
   const worst = outcomes.flatMap(({ error }, index) =>
     index === first || error === undefined ? [] : [error],
@@ -136,18 +148,18 @@ interface BroughtBack {
 /** Brings one target back from wherever its rollout stands. */
 async function broughtBack(
   tools: RolloutTools,
-  rollout: TargetRollout,
+  rollout: TargetRollout | undefined,
   ending: Ending | undefined,
   { failedName, isAlone }: { readonly failedName: string; readonly isAlone: boolean },
 ): Promise<BroughtBack> {
   try {
     if (ending === undefined) return { end: "unchanged" };
+    // It came not so far that anything was done to it.
+    if (rollout === undefined) return { end: "unchanged", ...whatFailed(ending) };
     if (ending.kind === "error" && isAlone) return { end: "failed", error: ending.error };
     if (ending.kind === "released" || ending.kind === "error") {
       const touched = await takeBack(tools, rollout, `${failedName} failed, and targets go together`);
-      const error =
-        ending.kind === "error" && !(ending.error instanceof SiblingFailed) ? ending.error : undefined;
-      return { end: touched ? "rolled-back" : "unchanged", ...(error === undefined ? {} : { error }) };
+      return { end: touched ? "rolled-back" : "unchanged", ...whatFailed(ending) };
     }
     if (ending.kind === "stuck") {
       return { end: "failed", error: await worstCase(tools, rollout.state, ending.why, ending.why) };
@@ -161,6 +173,10 @@ async function broughtBack(
   } catch (error) {
     return { end: "failed", error };
   }
+}
+
+function whatFailed(ending: Ending): { readonly error?: unknown } {
+  return ending.kind === "error" && !(ending.error instanceof SiblingFailed) ? { error: ending.error } : {};
 }
 
 function messageOf(error: unknown): string {
