@@ -83,6 +83,7 @@ environments:
           name: "dev",
           branches: ["develop"],
           instanceType: "t3.small",
+          imageRegion: "eu-west-1",
           roleToAssume: undefined,
           requires: undefined,
           targets: [{ region: "eu-west-1", autoScalingGroup: "web-dev" }],
@@ -92,6 +93,7 @@ environments:
           name: "production",
           branches: ["main", "release/**"],
           instanceType: undefined,
+          imageRegion: "eu-west-1",
           roleToAssume: undefined,
           requires: undefined,
           targets: [
@@ -130,6 +132,7 @@ environments:
           name: "dev",
           branches: [],
           instanceType: undefined,
+          imageRegion: "eu-west-1",
           roleToAssume: undefined,
           requires: undefined,
           targets: [{ region: "eu-west-1", autoScalingGroup: "web-dev" }],

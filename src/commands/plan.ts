@@ -132,8 +132,9 @@ export function planRelease(situation: Situation, wish: Wish): ReleasePlan {
   return { ...base, lines: describe(base, situation, wish) };
 }
 
-/** The region that a bake is for, and whose image is copied to the others: the first target's. */
-export function homeOf({ name, targets }: Environment): string {
+/** The region that images are baked in, and copied from to the others. */
+export function homeOf({ name, imageRegion, targets }: Environment): string {
+  if (imageRegion !== undefined) return imageRegion;
   const [first] = targets;
   if (first === undefined) throw new Error(`environment ${name} has no target`);
   return first.region;

@@ -14,13 +14,15 @@ import type { ImageSource } from "./release-order.ts";
  * the record does not name (a target that came later) it is copied from one that it does.
  */
 export function recordedImage(record: ReleaseRecord, regions: Regions, ports: Ports): ImageSource {
-  const [home, ...others] = regions;
+  const [home] = regions;
   return {
     async choose() {
-      const image = await trusted(record, home, ports);
+      const image = await trusted(record, record.images[home] === undefined ? firstOf(record) : home, ports);
       if (image === undefined) throw notIn(record, home);
       const elsewhere = await Promise.all(
-        others.map(async (place) => [place.region, await inPlace(record, image, place, ports)] as const),
+        placesFrom(image, regions).map(
+          async (place) => [place.region, await inPlace(record, image, place, ports)] as const,
+        ),
       );
       return {
         home: { kind: "reuse", image, why: `is the image of ${formatReleaseTag(record.tag)}` },
@@ -31,9 +33,22 @@ export function recordedImage(record: ReleaseRecord, regions: Regions, ports: Po
     async obtain({ home: choice, elsewhere }) {
       if (choice.kind !== "reuse") throw new Error("a recorded image is never baked");
       publishImage(choice.image, false, record.imageDigest, ports);
-      return everywhere(choice.image, record.imageDigest, others, elsewhere, ports);
+      const places = placesFrom(choice.image, regions);
+      return everywhere(choice.image, record.imageDigest, places, elsewhere, ports);
     },
   };
+}
+
+/** Where else the image is needed: also in the region that images are baked in, where the record has none there. */
+function placesFrom({ region }: CatalogueImage, [home, ...others]: Regions): readonly Place[] {
+  return region === home || others.some((place) => place.region === home)
+    ? others
+    : [{ region: home }, ...others];
+}
+
+/** A region that the record has an image in: it can be copied from there. */
+function firstOf(record: ReleaseRecord): string {
+  return Object.keys(record.images)[0] ?? "";
 }
 
 /**

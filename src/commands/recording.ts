@@ -71,7 +71,7 @@ function draftRecord(
     imageName: image.name,
     imageDigest: order.digest,
     imageCommit: image.tags[TAG.commit] ?? order.commit,
-    baseImages: image.baseImage === undefined ? {} : { [home]: image.baseImage },
+    baseImages: image.baseImage === undefined ? {} : { [image.region]: image.baseImage },
     inventory,
     targets: versions.map(({ target, version }) => ({
       region: target.region,

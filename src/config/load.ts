@@ -150,6 +150,9 @@ interface SchemaShape {
 }
 
 function toApplication(config: Config, document: Document, defaultName: string): Application {
+  const environments = inFileOrder(config.environments, document);
+  // One bake for all environments, whose image is copied to where the others are.
+  const imageRegion = environments[0]?.[1].targets[0]?.region;
   return {
     name: config.application ?? defaultName,
     recordPrefix: config["record-prefix"] ?? DEFAULT_RECORD_PREFIX,
@@ -166,11 +169,12 @@ function toApplication(config: Config, document: Document, defaultName: string):
       varFiles: (config.image["var-files"] ?? []).map(repositoryPath),
       maxAge: parseDuration(config.image["max-age"] ?? ""),
     },
-    environments: inFileOrder(config.environments, document).map(([name, environment]): Environment => ({
+    environments: environments.map(([name, environment]): Environment => ({
       name,
       branches: environment.branches ?? [],
       requires: environment.requires,
       instanceType: environment["instance-type"],
+      imageRegion,
       roleToAssume: environment["role-to-assume"],
       targets: environment.targets.map((target) => ({
         region: target.region,

@@ -43,6 +43,8 @@ export interface Environment {
   /** The environment that must have run an image before it may come here. */
   readonly requires: string | undefined;
   readonly instanceType: string | undefined;
+  /** Where images are baked, the same for all environments of a file; undefined: the first target's region. */
+  readonly imageRegion?: string | undefined;
   /** The role in the targets' account; undefined: the run's own credentials are for it. */
   readonly roleToAssume?: string | undefined;
   readonly targets: readonly Target[];

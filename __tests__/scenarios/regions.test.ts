@@ -1,0 +1,62 @@
+import { expect, test } from "vitest";
+import { HOME } from "../../sandbox/sandbox.ts";
+import { Stage } from "./stage.ts";
+
+/** Environments in different regions: one bake, whose very image is copied to where the others are. */
+
+const AWAY = { region: "us-east-1", accountId: HOME.accountId };
+const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
+
+test("what dev runs in one region goes to production in another, by deploy, rollback and promotion", async () => {
+  await using stage = await Stage.open({ ssh: false, speed: 600 });
+  const { ec2, autoScaling } = stage.sandbox;
+  const base = ec2.addImage(AWAY, { name: "base" });
+  const template = ec2.addLaunchTemplate(AWAY, "shop", { ImageId: base.id, InstanceType: "t3.small" });
+  autoScaling.addGroup({
+    ...AWAY,
+    name: "shop",
+    min: 0,
+    max: 6,
+    desired: 2,
+    defaultInstanceWarmup: 30,
+    healthCheckType: "ELB",
+    launchTemplate: { launchTemplateId: template.id, version: "1" },
+  });
+  await stage.commit("Production elsewhere", {
+    ".github/kiln.yml": `application: web
+image:
+  template: packer/web.pkr.hcl
+  inputs: [packer/**, app/**]
+environments:
+  dev:
+    branches: [develop]
+    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
+  production:
+    branches: [main]
+    requires: dev
+    targets: [{ region: us-east-1, auto-scaling-group: shop }]
+`,
+  });
+  const image = await stage.seedImage();
+  expect((await stage.push("develop")).code).toBe(0);
+  const first = await stage.push("main");
+  expect(first.code, first.log).toBe(0);
+  const [copy] = new Set(stage.running("shop"));
+  expect(ec2.images(AWAY).find(({ id }) => id === copy)).toMatchObject({ sourceImageId: image });
+  expect(first.outputs["image-id"]).toBe(copy);
+  expect((await stage.push("main")).outputs["outcome"]).toBe("unchanged");
+
+  await stage.commit("Next", { "app/public/index.html": "<h1>next</h1>\n" });
+  await stage.seedImage();
+  expect((await stage.push("develop")).code).toBe(0);
+  const promote = { command: "promote", environment: "production", from: "dev" };
+  const promoted = await stage.run({ ...dispatch, inputs: promote });
+  expect(promoted.code, promoted.log).toBe(0);
+  expect(promoted.requests.filter(({ action }) => action === "CopyImage")).toHaveLength(1);
+  const back = await stage.run({ ...dispatch, inputs: { command: "rollback", environment: "production" } });
+  expect(back.code, back.log).toBe(0);
+  expect(new Set(stage.running("shop"))).toEqual(new Set([copy]));
+  expect(back.requests.map(({ action }) => action)).not.toContain("CopyImage");
+  const status = await stage.run({ ...dispatch, inputs: { command: "status" } });
+  expect(status.log).toMatch(/production .*2 of 2 run it +\| none/);
+});
