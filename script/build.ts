@@ -9,6 +9,7 @@ import json from "@rollup/plugin-json";
 import resolve from "@rollup/plugin-node-resolve";
 import terser from "@rollup/plugin-terser";
 import { type Plugin, rollup } from "rollup";
+import { licensesOf } from "./licenses.ts";
 
 const OUTPUT = "dist";
 
@@ -33,7 +34,7 @@ const bundle = await rollup({
   },
 });
 await rm(OUTPUT, { recursive: true, force: true });
-await bundle.write({
+const { output } = await bundle.write({
   dir: OUTPUT,
   format: "esm",
   entryFileNames: "[name].js",
@@ -42,4 +43,6 @@ await bundle.write({
   plugins: [terser({ module: true, ecma: 2020 })],
 });
 await bundle.close();
+const modules = output.flatMap((chunk) => (chunk.type === "chunk" ? chunk.moduleIds : []));
+await writeFile(`${OUTPUT}/LICENSES.txt`, licensesOf(modules));
 await writeFile(`${OUTPUT}/package.json`, `${JSON.stringify({ type: "module" })}\n`);
