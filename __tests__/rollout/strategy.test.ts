@@ -2,11 +2,8 @@ import type { RefreshPreferences } from "@aws-sdk/client-auto-scaling";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type RolloutSettings, STRATEGIES } from "../../src/domain/application.ts";
-import {
-  CHECKPOINT_NOTICE_SECONDS,
-  refreshPreferences,
-  refreshStrategy,
-} from "../../src/rollout/strategy.ts";
+import { CHECKPOINT_NOTICE_SECONDS } from "../../src/domain/checkpoint.ts";
+import { refreshPreferences, refreshStrategy } from "../../src/rollout/strategy.ts";
 
 const LAUNCH_FIRST = ["rolling", "canary", "all-at-once"] as const;
 

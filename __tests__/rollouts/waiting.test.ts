@@ -146,6 +146,39 @@ describe("time", () => {
     expect(three.took).toBeLessThan(10 * MINUTE);
     expect(ten.took).toBeGreaterThan(three.took);
   });
+
+  test.each([
+    ["AWS's own", "canary", 0.5 * MINUTE],
+    ["Kiln's own", "rolling", 1 * MINUTE],
+  ] as const)(
+    "is given to a way back too, %s: held up for good, it is left to AWS",
+    async (_, strategy, takes) => {
+      await using stage = await open(4);
+      const { autoScaling, clock } = stage.sandbox;
+      const suspend = (): void => {
+        const [first, second] = statuses(stage);
+        // With `rolling` the test comes when AWS has finished: the way back is a refresh of Kiln's.
+        if (first === "RollbackInProgress" || second !== undefined)
+          autoScaling.suspend("web", "InstanceRefresh");
+        else clock.after(1000, suspend);
+      };
+      const released = await stage.release(
+        [TARGET],
+        { strategy, smokeTest: { command: ["false"], timeout: 60 } },
+        { test: { code: 1, takes }, timeout: 60 * MINUTE, onStart: suspend },
+      );
+      const error = released.error as RolloutError;
+      expect(error.message).toMatch(
+        /the release failed and could not be rolled back: (?:the smoke test .* failed with exit code 1; then: )?the way back \(instance refresh \S+\) has taken longer than 1 h; it goes on in AWS by itself, held by this: the process InstanceRefresh is suspended: resume it/,
+      );
+      expect(error.state).toContain("smoke test of eu-west-1/web");
+      expect(stage.records()).toEqual([]);
+      expect(released.took).toBeLessThan(3 * 60 * MINUTE);
+      autoScaling.resume("web", "InstanceRefresh");
+      await stage.finishRun();
+      expect(stage.locks()).toEqual([]);
+    },
+  );
 });
 
 describe("looks that fail", () => {

@@ -161,6 +161,7 @@ async function stopRefresh(
     target,
     id,
     pace,
+    isWayBack: true,
   });
   if (verdict.kind === "failed" || verdict.kind === "rollback-failed") {
     throw new RolloutError(

@@ -1,6 +1,7 @@
 import { parseArgsStringToArgv } from "string-argv";
 import * as z from "zod";
 import { STRATEGIES } from "../domain/application.ts";
+import { CHECKPOINT_NOTICE_SECONDS } from "../domain/checkpoint.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { isRefSegment } from "../domain/release-tag.ts";
 
@@ -172,9 +173,6 @@ const commandWords = z
 
 export const DEFAULT_SMOKE_TEST_TIMEOUT = "5m";
 const MAX_SMOKE_TEST_SECONDS = 47 * 3600;
-
-/** What a checkpoint lasts beyond the smoke test; the rollout's strategy has the same number for its default. */
-const CHECKPOINT_NOTICE_SECONDS = 60;
 
 const smokeTest = z
   .union(

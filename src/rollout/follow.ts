@@ -66,6 +66,8 @@ export interface Following {
   readonly maxFailures?: number | undefined;
   /** Asked once at each checkpoint, and with 100 while the refresh bakes; says why it must not go on. */
   readonly check?: Check | undefined;
+  /** It leads back already: nothing would be won by rolling it back, so time alone ends the wait. */
+  readonly isWayBack?: boolean;
   /** Finds out what is wrong, as soon as something is: on the way back what there is to see goes. */
   readonly explain?: (since: Date | undefined) => Promise<readonly string[]>;
 }
@@ -83,12 +85,14 @@ export interface Followed {
 
 /**
  * Follows a refresh to its end, a line a change; has it rolled back where time runs out, replacements fail, or the check
- * does not pass. What AWS cannot roll back is cancelled.
+ * does not pass. What AWS cannot roll back is cancelled. A way back that takes longer than the timeout is left to AWS, as
+ * one that failed.
  */
 export async function followRefresh(tools: RolloutTools, following: Following): Promise<Followed> {
   const { target, id, pace } = following;
   const { clock, log } = tools;
   const doubts = new Doubts(tools, following);
+  const wayBack = new WayBack(tools, following);
   let stopped: string | undefined;
   let explained: Promise<readonly string[]> | undefined;
   const explain = (look: InstanceRefresh): void => {
@@ -107,12 +111,14 @@ export async function followRefresh(tools: RolloutTools, following: Following): 
         const verdict = verdictOf(look);
         if (verdict.kind !== "pending") return true;
         if (verdict.rollingBack) explain(look);
-        if (stopped !== undefined || verdict.rollingBack) return false;
+        if (following.isWayBack === true || stopped !== undefined || verdict.rollingBack)
+          return wayBack.isOverdue();
         stopped = await doubts.about(look);
         return stopped !== undefined;
       },
     });
-    const verdict = verdictOf(refresh);
+    const seen = verdictOf(refresh);
+    const verdict = seen.kind === "pending" && wayBack.isOverdue() ? await wayBack.lost() : seen;
     if (verdict.kind !== "succeeded" || stopped !== undefined) explain(refresh);
     if (verdict.kind !== "pending") {
       return { refresh, verdict, stopped, checked: doubts.checked, explained: (await explained) ?? [] };
@@ -122,6 +128,34 @@ export async function followRefresh(tools: RolloutTools, following: Following): 
       log.warning(`${targetName(target)}: AWS cannot roll this refresh back: it is cancelled`);
       await cancelActive(tools.clients, target);
     }
+  }
+}
+
+/** How long the way back takes: it is not given up, but not waited for without end either. */
+class WayBack {
+  readonly #tools: RolloutTools;
+  readonly #following: Following;
+  #since: number | undefined;
+
+  constructor(tools: RolloutTools, following: Following) {
+    this.#tools = tools;
+    this.#following = following;
+  }
+
+  /** Counts from when it is first asked. */
+  isOverdue(): boolean {
+    const now = this.#tools.clock.now().getTime();
+    this.#since ??= now;
+    return now - this.#since > this.#tools.timeout;
+  }
+
+  async lost(): Promise<FinalVerdict> {
+    const { clients, timeout } = this.#tools;
+    const found = await obstacles(clients, this.#following.target).catch(() => []);
+    return {
+      kind: "rollback-failed",
+      why: `the way back (instance refresh ${this.#following.id}) has taken longer than ${formatDuration(timeout)}; it goes on in AWS by itself${found.length === 0 ? "" : `, held by this: ${found.join("; ")}`}`,
+    };
   }
 }
 

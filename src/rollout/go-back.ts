@@ -39,7 +39,8 @@ export async function goBack(tools: RolloutTools, rollout: TargetRollout, why: s
       preferences: preferencesBack(rollout.preferences),
       image: `${template.imageId ?? "the image before"} again`,
     });
-    const { verdict } = await followRefresh(patient(tools), { target, id, pace });
+    const { verdict } = await followRefresh(tools, { target, id, pace, isWayBack: true });
+    if (verdict.kind === "rollback-failed") throw new Error(verdict.why);
     if (verdict.kind !== "succeeded")
       throw new Error(`the refresh back ended ${verdict.kind}: ${verdict.why}`);
     await verifyBack(tools, rollout);
@@ -49,9 +50,6 @@ export async function goBack(tools: RolloutTools, rollout: TargetRollout, why: s
     throw await worstCase(tools, state, why, error instanceof Error ? error.message : String(error));
   }
 }
-
-/** The way back has no time-out of its own: rolling it back would lead to the bad release again. */
-const patient = (tools: RolloutTools): RolloutTools => ({ ...tools, timeout: Number.POSITIVE_INFINITY });
 
 /** Starts the refresh back to what the target launched from before the release, without waiting for it. */
 export async function startBack(
@@ -112,11 +110,8 @@ export async function takeBack(tools: RolloutTools, rollout: TargetRollout, why:
       }
     }
     const pace = new Pace(rollout.pace);
-    const { verdict } = await followRefresh(patient(tools), {
-      target,
-      id: active.InstanceRefreshId,
-      pace,
-    });
+    const id = active.InstanceRefreshId;
+    const { verdict } = await followRefresh(tools, { target, id, pace, isWayBack: true });
     if (verdict.kind === "rolled-back") return true;
     if (verdict.kind === "rollback-failed") throw await worstCase(tools, state, why, verdict.why);
     await goBack(tools, rollout, why);

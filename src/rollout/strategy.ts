@@ -1,5 +1,6 @@
 import type { RefreshPreferences } from "@aws-sdk/client-auto-scaling";
 import type { RolloutSettings, Strategy } from "../domain/application.ts";
+import { CHECKPOINT_NOTICE_SECONDS } from "../domain/checkpoint.ts";
 
 /**
  * The preferences of an instance refresh: the strategy's set of keys, fitted to the group's capacity, under what the
@@ -47,13 +48,6 @@ const IN_THE_API = { refresh: "Refresh", ignore: "Ignore", wait: "Wait", termina
 
 /** Seconds; AWS's default of an hour outlasts many jobs. */
 const DEFAULT_CHECKPOINT_DELAY = 300;
-
-/**
- * Seconds that a checkpoint lasts longer than the smoke test may take: as long as Kiln may need to notice the
- * checkpoint and to ask for the way back. AWS goes on by itself when the delay has passed, and has no call to go on
- * earlier or later.
- */
-export const CHECKPOINT_NOTICE_SECONDS = 60;
 
 function checkpointDelay({ checkpointDelay: own, smokeTest }: RolloutSettings): number {
   if (own !== undefined) return own;
