@@ -14,6 +14,8 @@ export interface Job {
   readonly ref: string;
   readonly commit: string;
   readonly event?: string;
+  /** What GitHub tells about the event. */
+  readonly payload?: unknown;
   readonly inputs?: Readonly<Record<string, string>>;
   readonly runId: number;
   readonly attempt?: number;
@@ -48,6 +50,7 @@ export async function runJob(sandbox: Sandbox, folder: string, job: Job): Promis
   await mkdir(temporary, { recursive: true });
   const file = (name: string): string => join(temporary, name);
   for (const name of ["output", "summary", "state", "env"]) await writeFile(file(name), "");
+  await writeFile(file("event.json"), JSON.stringify(job.payload ?? {}));
   if (job.attempt === undefined) sandbox.repository.addRun({ id: job.runId, status: "in_progress" });
   else sandbox.repository.setRunStatus(job.runId, "in_progress");
   const env = { ...environmentOf(sandbox, job, temporary), ...fileVariables(file) };
@@ -87,6 +90,7 @@ function environmentOf(sandbox: Sandbox, job: Job, temporary: string): Record<st
     GITHUB_SHA: job.commit,
     GITHUB_REF: job.ref,
     GITHUB_EVENT_NAME: job.event ?? "push",
+    GITHUB_EVENT_PATH: join(temporary, "event.json"),
     GITHUB_WORKSPACE: job.workspace,
     RUNNER_TEMP: temporary,
     ...Object.fromEntries(

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as core from "@actions/core";
 import { errorResult, outcomeOf, reportError } from "./action/boundary.ts";
+import { refuseForeignCode } from "./action/foreign-code.ts";
 import { parseInputs } from "./action/inputs.ts";
 import { PublishedFacts } from "./action/outputs.ts";
 import { readRunner, type Runner } from "./action/runner.ts";
@@ -16,6 +17,7 @@ async function main(): Promise<void> {
     facts = new PublishedFacts(runner.inputs["command"] ?? "deploy");
     const { workspace } = runner;
     const inputs = parseInputs(runner.inputs, (path) => existsSync(join(workspace, path)));
+    await refuseForeignCode(runner, inputs);
     // Loaded only now: wrong inputs are refused before the SDKs are read from disk.
     const { runCommand } = await import("./action/run.ts");
     await runCommand(inputs, runner, facts, new SavedState());

@@ -8,6 +8,7 @@ import { InvalidInputError } from "../../src/domain/errors.ts";
 const RUNNER: Runner = {
   workspace: "/work",
   temporaryFolder: "/tmp",
+  eventPath: undefined,
   apiUrl: "https://api.github.com",
   inputs: {},
   run: {

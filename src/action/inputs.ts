@@ -24,6 +24,7 @@ export const INPUT_NAMES = [
   "rebake",
   "dry-run",
   "allow-older",
+  "allow-pull-request-target",
   "incident",
   "on-cancel",
   "fail-on-drift",
@@ -63,6 +64,8 @@ export interface Inputs {
   readonly rebake: (typeof REBAKE)[number];
   readonly dryRun: boolean;
   readonly allowOlder: boolean;
+  /** Run also where the code may be a stranger's. */
+  readonly allowPullRequestTarget: boolean;
   readonly incident: boolean;
   readonly failOnDrift: boolean;
   readonly onCancel: (typeof ON_CANCEL)[number];
@@ -112,6 +115,11 @@ export function parseInputs(
     rebake: oneOf("rebake", text("rebake") ?? "auto", REBAKE, report),
     dryRun: boolean("dry-run", text("dry-run") ?? "false", report),
     allowOlder: boolean("allow-older", text("allow-older") ?? "false", report),
+    allowPullRequestTarget: boolean(
+      "allow-pull-request-target",
+      text("allow-pull-request-target") ?? "false",
+      report,
+    ),
     incident: boolean("incident", text("incident") ?? "false", report),
     failOnDrift: boolean("fail-on-drift", text("fail-on-drift") ?? "false", report),
     onCancel: oneOf("on-cancel", text("on-cancel") ?? "rollback", ON_CANCEL, report),

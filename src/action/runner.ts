@@ -8,6 +8,8 @@ export interface Runner {
   readonly workspace: string;
   readonly temporaryFolder: string;
   readonly apiUrl: string;
+  /** The file with the event that started the run. */
+  readonly eventPath: string | undefined;
   /** Every input that the step set, known or not. */
   readonly inputs: Readonly<Record<string, string>>;
 }
@@ -26,6 +28,7 @@ export function readRunner(env: NodeJS.ProcessEnv): Runner {
     workspace: value("GITHUB_WORKSPACE"),
     temporaryFolder: value("RUNNER_TEMP"),
     apiUrl: env["GITHUB_API_URL"] ?? "https://api.github.com",
+    eventPath: env["GITHUB_EVENT_PATH"],
     inputs: readInputs(env),
     run: {
       repository: value("GITHUB_REPOSITORY"),

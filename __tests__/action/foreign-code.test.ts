@@ -1,0 +1,142 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { refuseForeignCode } from "../../src/action/foreign-code.ts";
+import { COMMANDS } from "../../src/action/inputs.ts";
+import { readRunner } from "../../src/action/runner.ts";
+import { KilnError } from "../../src/domain/errors.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "kiln-events-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const DEPLOY = { command: "deploy", dryRun: false, allowPullRequestTarget: false } as const;
+
+/** What the action says of a run that an event started; undefined: it goes on. */
+async function refusal(
+  event: string,
+  payload: unknown,
+  inputs: Partial<Parameters<typeof refuseForeignCode>[1]> = {},
+): Promise<KilnError | undefined> {
+  const path = join(folder, "event.json");
+  await writeFile(path, typeof payload === "string" ? payload : JSON.stringify(payload));
+  const runner = readRunner({
+    GITHUB_WORKSPACE: "/w",
+    RUNNER_TEMP: "/t",
+    GITHUB_REPOSITORY: "acme/web",
+    GITHUB_RUN_ID: "1",
+    GITHUB_SHA: "a".repeat(40),
+    GITHUB_REF: "refs/pull/1/merge",
+    GITHUB_EVENT_NAME: event,
+    GITHUB_EVENT_PATH: path,
+  });
+  try {
+    await refuseForeignCode(runner, { ...DEPLOY, ...inputs });
+    return undefined;
+  } catch (error) {
+    if (error instanceof KilnError) return error;
+    throw error;
+  }
+}
+
+const pullRequest = (repo: unknown): unknown => ({ pull_request: { head: { repo } } });
+const workflowRun = (head_repository: unknown, event = "pull_request"): unknown => ({
+  workflow_run: { event, head_repository },
+});
+const OWN = { full_name: "acme/web" };
+const FORK = { full_name: "mallory/web" };
+
+describe("pull_request_target", () => {
+  test.each(COMMANDS)("is refused for %s", async (command) => {
+    const error = await refusal("pull_request_target", pullRequest(OWN), { command });
+    expect(error?.message).toBe(
+      "Kiln does not run on pull_request_target: a pull request may be anybody's, and its code would run with this repository's credentials",
+    );
+    expect(error?.state).toBe("Nothing was changed.");
+    expect(error?.next).toContain("allow-pull-request-target: true");
+  });
+
+  test("is refused for a dry run too, which reads config and template", async () => {
+    expect(await refusal("pull_request_target", pullRequest(OWN), { dryRun: true })).toBeDefined();
+  });
+
+  test("runs where it is allowed", async () => {
+    const allowed = { allowPullRequestTarget: true };
+    expect(await refusal("pull_request_target", pullRequest(FORK), allowed)).toBeUndefined();
+  });
+});
+
+describe("a workflow_run", () => {
+  test.each([
+    ["of a fork's pull request", workflowRun(FORK)],
+    ["of a fork's push, if there were one", workflowRun(FORK, "push")],
+    ["of a deleted fork", workflowRun(null)],
+    ["without head repository", { workflow_run: { event: "pull_request" } }],
+    ["whose payload is nothing", {}],
+    ["whose payload is no JSON", "{"],
+    ["whose names are in the prototype only", '{"__proto__":{"workflow_run":{"head_repository":1}}}'],
+  ])("%s is refused, also for a dry run", async (_, payload) => {
+    expect((await refusal("workflow_run", payload, { dryRun: true }))?.message).toMatch(
+      /^This workflow_run was started by the code of (mallory\/web|an unknown repository): /,
+    );
+  });
+
+  test("of this repository runs", async () => {
+    expect(await refusal("workflow_run", workflowRun(OWN))).toBeUndefined();
+    expect(await refusal("workflow_run", workflowRun({ full_name: "Acme/Web" }, "push"))).toBeUndefined();
+  });
+
+  test("of a fork runs where it is allowed", async () => {
+    expect(
+      await refusal("workflow_run", workflowRun(FORK), { allowPullRequestTarget: true }),
+    ).toBeUndefined();
+  });
+});
+
+describe("a pull request of a fork", () => {
+  const changing = COMMANDS.filter((command) => command !== "status");
+
+  test.each(changing)("may not %s", async (command) => {
+    const error = await refusal("pull_request", pullRequest(FORK), { command });
+    expect(error?.message).toBe(
+      `A pull request of mallory/web may not ${command}: its code would run with this repository's credentials`,
+    );
+  });
+
+  test.each(["pull_request_review", "pull_request_review_comment"])("may not on %s", async (event) => {
+    expect(await refusal(event, pullRequest(FORK))).toBeDefined();
+  });
+
+  test("that was deleted may not either, nor one that nothing tells of", async () => {
+    expect(await refusal("pull_request", pullRequest(null))).toBeDefined();
+    expect(await refusal("pull_request", "not json")).toBeDefined();
+  });
+
+  test("is not allowed by what is for pull_request_target", async () => {
+    expect(await refusal("pull_request", pullRequest(FORK), { allowPullRequestTarget: true })).toBeDefined();
+  });
+
+  test("may look: status, and a dry run", async () => {
+    expect(await refusal("pull_request", pullRequest(FORK), { command: "status" })).toBeUndefined();
+    expect(await refusal("pull_request", pullRequest(FORK), { dryRun: true })).toBeUndefined();
+  });
+
+  test("has a name that is a name, or none", async () => {
+    const error = await refusal("pull_request", pullRequest({ full_name: "x/y\n::add-mask::z" }));
+    expect(error?.message).toContain("of an unknown repository may not");
+  });
+});
+
+test.each(["push", "workflow_dispatch", "schedule", "release", "merge_group"])(
+  "what %s started is not asked",
+  async (event) => {
+    expect(await refusal(event, pullRequest(FORK))).toBeUndefined();
+  },
+);
+
+test("a pull request of this repository may do what it does", async () => {
+  expect(await refusal("pull_request", pullRequest(OWN))).toBeUndefined();
+});
