@@ -1,4 +1,5 @@
 import * as core from "@actions/core";
+import { annotation } from "./action/log.ts";
 import { loadState } from "./action/state.ts";
 
 /** The action's post door: finishes what the main step had no time for. It never fails the job: it says what is left. */
@@ -10,6 +11,8 @@ try {
   }
 } catch (error) {
   core.warning(
-    `Kiln could not finish cleaning up: ${error instanceof Error ? error.message : String(error)}`,
+    annotation(
+      `Kiln could not finish cleaning up: ${error instanceof Error ? error.message : String(error)}`,
+    ),
   );
 }

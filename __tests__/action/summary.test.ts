@@ -10,10 +10,21 @@ describe("the job summary", () => {
     await expect(renderSummary(result, LINKS)).toMatchFileSnapshot(`../golden/summary-${name}.md`);
   });
 
-  test("is never longer than what the runner keeps", () => {
+  test("shows the beginning of an error that is too long", () => {
     const text = renderSummary({ ...RESULTS.failed, error: { message: "é".repeat(900_000) } }, LINKS);
     expect(Buffer.byteLength(text)).toBeLessThan(1_048_576);
-    expect(text).toMatch(/\(cut: the summary was longer than the runner keeps\)\n$/);
+    expect(text).toContain("é… (cut)\n```\n\n| Environment");
+  });
+
+  test("is never longer than what the runner keeps, and its parts are whole", () => {
+    const [environment] = RESULTS["not-recorded"].environments;
+    const long = { ...environment, unrecorded: "x".repeat(90_000) };
+    const text = renderSummary(
+      { ...RESULTS["not-recorded"], environments: Array.from({ length: 20 }, () => long) },
+      LINKS,
+    );
+    expect(Buffer.byteLength(text)).toBeLessThan(1_048_576);
+    expect(text).toMatch(/x\n```\n\n\(cut: the summary was longer than the runner keeps\)\n$/);
   });
 });
 

@@ -2,6 +2,7 @@ import * as core from "@actions/core";
 import type { AwsClientOptions, AwsClients } from "../aws/clients.ts";
 import type { Run } from "../commands/ports.ts";
 import type { Environment } from "../domain/application.ts";
+import { annotation } from "./log.ts";
 import { userAgent } from "./user-agent.ts";
 
 /** The job's credentials, and where it may ask for an OIDC token the means to renew them. */
@@ -22,7 +23,7 @@ export function awsOptions(run: Run): AwsClientOptions {
     idToken: (audience) => core.getIDToken(audience),
     roleArn: env["AWS_ROLE_ARN"],
     sessionName: `kiln-${run.id}`,
-    onRenewed: (message) => core.notice(message),
+    onRenewed: (message) => core.notice(annotation(message)),
   };
 }
 

@@ -1,31 +1,39 @@
 import * as core from "@actions/core";
-import { InvalidInputError, KilnError, RolloutError } from "../domain/errors.ts";
+import { InvalidInputError, KilnError, type Problem, RolloutError } from "../domain/errors.ts";
+import { shortened } from "../domain/printable.ts";
 import type { Outcome, Result } from "../domain/result.ts";
+import { annotation, printLines } from "./log.ts";
+
+/** Problems that are shown one by one; the first ones of a file that is wrong throughout tell enough. */
+const MAX_PROBLEMS = 50;
 
 /** The one place where an error becomes what people read: the annotation, and below it state, next step and cause. */
 export function reportError(error: unknown): void {
   if (error instanceof InvalidInputError) {
-    for (const problem of error.problems.slice(0, -1))
-      core.error(`${problem.where}: ${problem.message}`, placeOf(problem.where));
-    const last = error.problems.at(-1);
-    if (last !== undefined) core.error(`${last.where}: ${last.message}`, placeOf(last.where));
+    const { problems } = error;
+    for (const problem of problems.slice(0, MAX_PROBLEMS)) reportProblem(problem);
+    if (problems.length > MAX_PROBLEMS) printLines(`… and ${problems.length - MAX_PROBLEMS} more`);
     core.setFailed(
-      `${error.problems.length} ${error.problems.length === 1 ? "thing is" : "things are"} wrong with what the step was given. Nothing was changed.`,
+      `${problems.length} ${problems.length === 1 ? "thing is" : "things are"} wrong with what the step was given. Nothing was changed.`,
     );
     return;
   }
-  core.setFailed(error instanceof Error ? error.message : String(error));
+  core.setFailed(annotation(error instanceof Error ? error.message : String(error)));
   if (error instanceof KilnError) {
-    if (error.state !== undefined) core.info(error.state);
-    if (error.next !== undefined) core.info(`Next: ${error.next}`);
-  } else if (error instanceof Error) core.info(error.stack ?? "");
+    if (error.state !== undefined) printLines(error.state);
+    if (error.next !== undefined) printLines(`Next: ${error.next}`);
+  } else if (error instanceof Error) printLines(error.stack ?? "");
   for (
     let cause = error instanceof Error ? error.cause : undefined;
     cause instanceof Error;
     cause = cause.cause
   ) {
-    core.debug(`Caused by ${cause.name}: ${cause.stack ?? cause.message}`);
+    core.debug(annotation(`Caused by ${cause.name}: ${cause.stack ?? cause.message}`));
   }
+}
+
+function reportProblem({ where, message }: Problem): void {
+  core.error(annotation(`${where}: ${message}`), placeOf(where));
 }
 
 /** `file:line:column` as an annotation's place in the file. */
@@ -34,15 +42,27 @@ function placeOf(where: string): core.AnnotationProperties {
   return file === undefined ? {} : { file, startLine: Number(line), startColumn: Number(column) };
 }
 
+/** Characters of each part of an error that the result and the summary have; the log has them whole. */
+const MAX_TEXT = 32_000;
+
 /** The error as the result states it. */
 export function errorResult(error: unknown): NonNullable<Result["error"]> {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = shortened(messageOf(error), MAX_TEXT);
   if (!(error instanceof KilnError)) return { message };
   return {
     message,
-    ...(error.state === undefined ? {} : { state: error.state }),
-    ...(error.next === undefined ? {} : { next: error.next }),
+    ...(error.state === undefined ? {} : { state: shortened(error.state, MAX_TEXT) }),
+    ...(error.next === undefined ? {} : { next: shortened(error.next, MAX_TEXT) }),
   };
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof InvalidInputError) {
+    const more = error.problems.length - MAX_PROBLEMS;
+    const shown = error.problems.slice(0, MAX_PROBLEMS).map(({ where, message }) => `${where}: ${message}`);
+    return [...shown, ...(more > 0 ? [`… and ${more} more`] : [])].join("\n");
+  }
+  return error instanceof Error ? error.message : String(error);
 }
 
 export function outcomeOf(error: unknown): Outcome {

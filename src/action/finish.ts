@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import * as core from "@actions/core";
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { createAwsClients } from "../aws/clients.ts";
 import { targetName } from "../domain/application.ts";
@@ -11,12 +10,15 @@ import { watchRefresh } from "../rollout/refresh.ts";
 import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
+import { createLog } from "./log.ts";
 import { readRunner, type Runner } from "./runner.ts";
 import type { StartedRefresh, State } from "./state.ts";
 import { wallClock } from "./wall-clock.ts";
 
 /** A cancelled job's later steps have five minutes, less what the runner keeps for itself; milliseconds. */
 const PATIENCE = 4 * 60_000;
+
+const log = createLog();
 
 /** Waits for Packer and for the rollback, as long as there is time, then lets the locks go. Each part on its own. */
 export async function finish(state: State): Promise<void> {
@@ -39,14 +41,14 @@ async function attempt(what: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    core.warning(`Could not ${what}: ${error instanceof Error ? error.message : String(error)}`);
+    log.warning(`Could not ${what}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
 /** Packer cleans up after itself when it is asked to stop; it was, or is now. What it leaves nevertheless goes then. */
 async function finishBake(packer: StartedPacker, runner: Runner, deadline: number): Promise<void> {
   if (isAlive(packer.pid) && !(await packerEnds(packer, deadline))) {
-    core.warning(
+    log.warning(
       `Packer (process ${packer.pid}) is still cleaning up; what it leaves carries its name, "packer_…"`,
     );
     return;
@@ -56,17 +58,17 @@ async function finishBake(packer: StartedPacker, runner: Runner, deadline: numbe
   const { region, imageName, output } = packer;
   const traces = { region, imageName, ...tracesOf(await readFile(output, "utf8")) };
   const ec2 = await createAwsClients(awsOptions(runner.run)).ec2(region);
-  await sweepBake(ec2, traces, { clock: wallClock, log: core, deadline: new Date(deadline) });
+  await sweepBake(ec2, traces, { clock: wallClock, log, deadline: new Date(deadline) });
 }
 
 async function packerEnds({ pid }: StartedPacker, deadline: number): Promise<boolean> {
-  core.info("Waiting for Packer to remove its temporary resources");
+  log.info("Waiting for Packer to remove its temporary resources");
   process.kill(pid, "SIGTERM");
   while (isAlive(pid)) {
     if (Date.now() > deadline) return false;
     await wallClock.sleep(500);
   }
-  core.info("Packer has ended");
+  log.info("Packer has ended");
   return true;
 }
 
@@ -95,13 +97,13 @@ async function waitForRefresh(refresh: StartedRefresh, runner: Runner, deadline:
       const verdict = verdictOf(found);
       const goesBack = refresh.isBack === true || (verdict.kind === "pending" && verdict.rollingBack);
       if (line !== undefined)
-        core.info(`${name}: ${goesBack && refresh.isBack !== true ? line : words(found)}`);
+        log.info(`${name}: ${goesBack && refresh.isBack !== true ? line : words(found)}`);
       // A refresh that nobody takes back (`on-cancel: leave`, or killed before it could be asked) is not waited for.
       return verdict.kind !== "pending" || !goesBack || Date.now() > deadline;
     },
   });
   if (verdictOf(look).kind === "pending") {
-    core.warning(`${name}: the instance refresh ${refresh.id} goes on in AWS: ${words(look)}`);
+    log.warning(`${name}: the instance refresh ${refresh.id} goes on in AWS: ${words(look)}`);
   }
 }
 
@@ -116,6 +118,6 @@ async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
   const repository = createRepository(octokit, runner.run.repository);
   for (const lock of locks) {
     const released = await releaseLock(repository, lock);
-    if (released) core.info(`Released the lock ${lock.ref}`);
+    if (released) log.info(`Released the lock ${lock.ref}`);
   }
 }

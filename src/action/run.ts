@@ -85,7 +85,7 @@ export async function runCommand(
   facts.publish({ application: application.name });
   const environments = selectEnvironments(application, inputs, run);
   if (environments.length === 0) {
-    core.notice(
+    ports.log.notice(
       `No environment of ${application.name} lists the branch ${run.branch ?? "of this ref"}: nothing to do`,
     );
     facts.publish({ outcome: "skipped" });

@@ -3,7 +3,9 @@ import type { PackageChanges } from "../domain/changes.ts";
 import { countCommits, describeContent, describePackages, describeTarget } from "../release/changes.ts";
 import { statusTable } from "../release/status-table.ts";
 import type { EnvironmentResult, Outcome, PruneResult, Result, TargetEnd } from "../domain/result.ts";
+import { parseReleaseTag } from "../domain/release-tag.ts";
 import { retirementTable } from "../image/retirement-table.ts";
+import { cell, code, fence, html, items, link } from "./markdown.ts";
 
 /** Where a summary's links lead. */
 export interface SummaryLinks {
@@ -13,6 +15,8 @@ export interface SummaryLinks {
 
 /** The largest summary that the runner keeps is 1 MiB; over it the whole of it is dropped. */
 const MAX_BYTES = 1_000_000;
+/** Rows of a table and items of a list, where there may be any number. */
+const MAX_ROWS = 200;
 
 /** The job summary as Markdown; a pure function of the result. */
 export function renderSummary(result: Result, links: SummaryLinks): string {
@@ -25,9 +29,15 @@ export function renderSummary(result: Result, links: SummaryLinks): string {
     ...(result.image === undefined ? [] : [imageTable(result, links)]),
     ...result.environments.flatMap((environment) => environmentDetails(environment, links)),
   ];
-  const text = `${parts.join("\n\n")}\n`;
-  if (Buffer.byteLength(text) <= MAX_BYTES) return text;
-  return `${Buffer.from(text).subarray(0, MAX_BYTES).toString("utf8")}\n\n(cut: the summary was longer than the runner keeps)\n`;
+  return `${fitting(parts).join("\n\n")}\n`;
+}
+
+/** As many of the parts, whole, as the runner keeps. */
+function fitting(parts: readonly string[]): readonly string[] {
+  let left = MAX_BYTES;
+  const tooMany = parts.findIndex((part) => (left -= Buffer.byteLength(part) + 2) < 0);
+  if (tooMany === -1) return parts;
+  return [...parts.slice(0, tooMany), "(cut: the summary was longer than the runner keeps)"];
 }
 
 function heading({ command, outcome, status }: Result): string {
@@ -66,25 +76,6 @@ function renderError(error: NonNullable<Result["error"]>): string {
   return fence(lines.join("\n\n"));
 }
 
-/** A code block whose fence nothing in the text can close. */
-function fence(text: string): string {
-  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
-  const ticks = "`".repeat(longest + 1);
-  return `${ticks}text\n${text.trimEnd()}\n${ticks}`;
-}
-
-/** Text of a cell: nothing in it is read as Markdown's own. */
-function cell(text: string): string {
-  return text.replace(/[\\`*_{}[\]<>|]/g, (character) => `\\${character}`).replace(/\s+/g, " ");
-}
-
-const code = (text: string): string =>
-  text.includes("`") ? cell(text) : `\`${text.replace(/\s+/g, " ").replaceAll("|", "\\|")}\``;
-
-/** Text within a line of HTML, where Markdown's escapes would be shown. */
-const html = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-
 function environmentsTable(result: Result, links: SummaryLinks): string {
   const rows = result.environments.map((environment) => {
     const targets = environment.targets ?? [];
@@ -110,7 +101,10 @@ function pruneParts(prune: PruneResult, planned: boolean): string[] {
   const { images, kept, gigabytes } = prune;
   const size = gigabytes === 0 ? "" : ` Snapshots of ${gigabytes} GB ${planned ? "would go" : "went"}.`;
   return [
-    ...(images.length === 0 ? [] : [retirementTable(prune, planned, cell)]),
+    ...(images.length === 0
+      ? []
+      : [retirementTable({ ...prune, images: images.slice(0, MAX_ROWS) }, planned, cell)]),
+    ...(images.length > MAX_ROWS ? [`… and ${images.length - MAX_ROWS} more`] : []),
     `${kept} ${kept === 1 ? "image" : "images"} kept.${size}`,
   ];
 }
@@ -137,34 +131,43 @@ const TARGET_IN_A_ROW: Readonly<Record<TargetEnd, string>> = {
   failed: "❌ not back: see the error",
 };
 
+/** A record may say that it follows anything: only what can be a record's name leads somewhere. */
 function releaseLink(tag: string, { serverUrl, repository }: SummaryLinks): string {
-  return `[${cell(tag)}](${serverUrl}/${repository}/releases/tag/${encodeURI(tag)})`;
+  if (parseReleaseTag(tag) === undefined) return cell(tag);
+  return link(cell(tag), `${serverUrl}/${repository}/releases/tag/${tag}`);
 }
 
-function imageTable(result: Result, { serverUrl, repository }: SummaryLinks): string {
+/** An image's tag may say that it was baked from anything. */
+function commitLink(commit: string, { serverUrl, repository }: SummaryLinks): string {
+  const words = code(commit.slice(0, 12));
+  return /^[0-9a-f]{40,64}$/.test(commit)
+    ? link(words, `${serverUrl}/${repository}/commit/${commit}`)
+    : words;
+}
+
+function imageTable(result: Result, links: SummaryLinks): string {
   const { image } = result;
   if (image === undefined) return "";
-  const commitLink = (commit: string): string =>
-    `[${code(commit.slice(0, 12))}](${serverUrl}/${repository}/commit/${commit})`;
   const rows: string[][] = [];
   const row = (name: string, value: string | undefined): void => {
     if (value !== undefined) rows.push([name, value]);
   };
   row("Application", result.application && cell(result.application));
-  row("Commit", result.commit && commitLink(result.commit));
+  row("Commit", result.commit && commitLink(result.commit, links));
   row("Version", result.version && code(result.version));
   row("Image", image.name && code(image.name));
-  for (const [region, id] of Object.entries(image.ids ?? {})) row(`AMI in ${region}`, code(id));
+  for (const [region, id] of Object.entries(image.ids ?? {})) row(`AMI in ${cell(region)}`, code(id));
   row(
     "Baked",
     image.baked === undefined
       ? undefined
       : image.baked
         ? "by this run"
-        : `earlier: ${image.created ?? "?"}${image.commit === undefined ? "" : ` from ${commitLink(image.commit)}`}`,
+        : `earlier: ${cell(image.created ?? "?")}${image.commit === undefined ? "" : ` from ${commitLink(image.commit, links)}`}`,
   );
-  for (const [region, id] of Object.entries(image.baseImages ?? {})) row(`Base image in ${region}`, code(id));
-  row("Phases", image.phases?.map(({ phase, seconds }) => `${phase} ${seconds} s`).join(", "));
+  for (const [region, id] of Object.entries(image.baseImages ?? {}))
+    row(`Base image in ${cell(region)}`, code(id));
+  row("Phases", image.phases?.map(({ phase, seconds }) => `${cell(phase)} ${seconds} s`).join(", "));
   row("Digest", code(image.digest));
   return markdownTable([["Image", ""], ...rows]);
 }
@@ -179,7 +182,7 @@ function changesBlock({ environment, changes }: EnvironmentResult, links: Summar
     ...(commits === undefined
       ? []
       : [
-          `[${cell(countCommits(commits))}](${encodeURI(commits.url)})`,
+          link(cell(countCommits(commits)), commits.url),
           ...commits.newest.map(({ commit, subject }) => `  - ${code(commit.slice(0, 7))} ${cell(subject)}`),
         ]),
     ...(told === "" ? [] : [`content: ${cell(told)}`]),
@@ -213,13 +216,13 @@ function environmentDetails(environment: EnvironmentResult, links: SummaryLinks)
   const parts: string[] = [...targetsTable(environment), ...changesBlock(environment, links)];
   if (environment.warnings !== undefined && environment.warnings.length > 0) {
     parts.push(
-      `**Warnings for ${cell(environment.environment)}**\n\n${environment.warnings.map((warning) => `- ${cell(warning)}`).join("\n")}`,
+      `**Warnings for ${cell(environment.environment)}**\n\n${items(environment.warnings, MAX_ROWS)}`,
     );
   }
   if (environment.plan !== undefined) {
     const open = environment.outcome === "planned" ? " open" : "";
     parts.push(
-      `<details${open}><summary>Plan for ${html(environment.environment)}</summary>\n\n${environment.plan.map((line) => `- ${cell(line)}`).join("\n")}\n\n</details>`,
+      `<details${open}><summary>Plan for ${html(environment.environment)}</summary>\n\n${items(environment.plan, MAX_ROWS)}\n\n</details>`,
     );
   }
   if (environment.unrecorded !== undefined) {

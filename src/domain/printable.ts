@@ -14,3 +14,15 @@ export function printable(line: string): string {
 export function linesOf(text: string): string[] {
   return text.split(/\r\n|[\r\n]/);
 }
+
+/** A text of at most so many characters, on whole ones, with a mark where it was cut. */
+export function shortened(text: string, length: number): string {
+  return text.length <= length ? text : `${wholeCharacters(text, length - CUT.length)}${CUT}`;
+}
+
+const CUT = "… (cut)";
+
+/** The first characters of a text; half of one is left out, for it is none and no request takes it. */
+export function wholeCharacters(text: string, length: number): string {
+  return text.slice(0, length).replace(/[\uD800-\uDBFF]$/, "");
+}
