@@ -7,6 +7,8 @@ export interface FaultMatch {
   /** AWS action or GitHub `METHOD /path`; a string matches exactly, a RegExp is tested. */
   readonly action?: string | RegExp;
   readonly region?: string;
+  /** Only requests that come after one with this action: reads of what was just made. */
+  readonly after?: string | RegExp;
 }
 
 export type FaultEffect =
@@ -24,19 +26,39 @@ export type FaultEffect =
       readonly status: number;
       readonly code: string;
       readonly message: string;
+      readonly headers?: Readonly<Record<string, string>>;
     }
   /** Drop the connection before the request has any effect. */
   | { readonly kind: "drop-before" }
   /** Carry the request out, then drop the connection. */
   | { readonly kind: "drop-after" }
+  /** Carry the request out, then break the answer off in its middle. */
+  | { readonly kind: "cut" }
+  /** Never answer, and leave the connection open; the request has no effect. */
+  | { readonly kind: "silence-before" }
+  /** Carry the request out, then say nothing. */
+  | { readonly kind: "silence-after" }
   /** Wait this many real milliseconds, then answer as usual. */
-  | { readonly kind: "delay"; readonly milliseconds: number };
+  | { readonly kind: "delay"; readonly milliseconds: number }
+  /**
+   * Answer as if there were nothing yet: lists are empty, and what GitHub is asked for by name is not found (EC2 developer
+   * guide, eventual consistency).
+   */
+  | { readonly kind: "unseen" };
 
 interface Fault {
   readonly match: FaultMatch;
   readonly effect: FaultEffect;
+  /** Whether a request that it comes after was seen; true where it comes after none. */
+  armed: boolean;
   skip: number;
   left: number;
+}
+
+interface Request {
+  readonly service: string;
+  readonly action: string;
+  readonly region?: string;
 }
 
 export class Faults {
@@ -44,12 +66,15 @@ export class Faults {
 
   /** From the `skip + 1`th matching request on, `times` requests (default 1; Infinity for all) meet `effect`. */
   inject(match: FaultMatch, effect: FaultEffect, options: { skip?: number; times?: number } = {}): void {
-    this.#faults.push({ match, effect, skip: options.skip ?? 0, left: options.times ?? 1 });
+    const { skip = 0, times: left = 1 } = options;
+    this.#faults.push({ match, effect, armed: match.after === undefined, skip, left });
   }
 
   /** The effect for this request, if any; counts it as used. */
-  take(request: { service: string; action: string; region?: string }): FaultEffect | undefined {
-    for (const fault of this.#faults) {
+  take(request: Request): FaultEffect | undefined {
+    const armed = this.#faults.filter((fault) => fault.armed);
+    for (const fault of this.#faults) fault.armed ||= isAction(fault.match.after, request);
+    for (const fault of armed) {
       if (fault.left <= 0 || !matches(fault.match, request)) continue;
       if (fault.skip > 0) {
         fault.skip -= 1;
@@ -66,9 +91,12 @@ export class Faults {
   }
 }
 
-function matches(match: FaultMatch, request: { service: string; action: string; region?: string }): boolean {
+function matches(match: FaultMatch, request: Request): boolean {
   if (match.service !== undefined && match.service !== request.service) return false;
   if (match.region !== undefined && match.region !== request.region) return false;
-  if (match.action instanceof RegExp) return match.action.test(request.action);
-  return match.action === undefined || match.action === request.action;
+  return isAction(match.action, request);
+}
+
+function isAction(wanted: string | RegExp | undefined, { action }: Request): boolean {
+  return wanted instanceof RegExp ? wanted.test(action) : wanted === undefined || wanted === action;
 }

@@ -4,6 +4,7 @@ import { GetConsoleOutputCommand } from "@aws-sdk/client-ec2";
 import { DescribeTargetHealthCommand } from "@aws-sdk/client-elastic-load-balancing-v2";
 import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { wallClock } from "../../src/action/wall-clock.ts";
 import { type AwsClients, createAwsClients } from "../../src/aws/clients.ts";
 import { LocalAws } from "./answers.ts";
 
@@ -16,7 +17,7 @@ beforeAll(async () => {
   process.env["AWS_ENDPOINT_URL"] = aws.url;
   process.env["AWS_ACCESS_KEY_ID"] = "AKIA0";
   process.env["AWS_SECRET_ACCESS_KEY"] = "secret";
-  clients = createAwsClients({ userAgent: [["kiln", "0.1.0"]] });
+  clients = createAwsClients({ userAgent: [["kiln", "0.1.0"]], clock: wallClock });
 });
 
 afterAll(async () => {

@@ -4,6 +4,7 @@ import { DescribeImagesCommand } from "@aws-sdk/client-ec2";
 import { DescribeTargetHealthCommand } from "@aws-sdk/client-elastic-load-balancing-v2";
 import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { wallClock } from "../../src/action/wall-clock.ts";
 import { type AwsClientOptions, type AwsClients, createAwsClients } from "../../src/aws/clients.ts";
 import { RemoteError } from "../../src/domain/errors.ts";
 import { type Answer, type Asked, callerIs, EMPTY, LocalAws, newKey } from "./answers.ts";
@@ -58,6 +59,7 @@ afterEach(async () => {
 const clientsWith = (options: Partial<AwsClientOptions> = {}): AwsClients =>
   createAwsClients({
     userAgent: [["kiln", "0.1.0"]],
+    clock: wallClock,
     env: { accessKeyId: "AKIA0", secretAccessKey: "secret", sessionToken: "token" },
     idToken: async (audience) => {
       audiences.push(audience);

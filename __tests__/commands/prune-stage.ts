@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clientsOf } from "../../src/action/aws-options.ts";
+import { wallClock } from "../../src/action/wall-clock.ts";
 import { createAwsClients } from "../../src/aws/clients.ts";
 import type { Ports } from "../../src/commands/ports.ts";
 import { prune } from "../../src/commands/prune.ts";
@@ -169,7 +170,7 @@ export class PruneStage implements AsyncDisposable {
     process.env["AWS_ENDPOINT_URL"] = this.sandbox.awsUrl;
     process.env["AWS_ACCESS_KEY_ID"] = ACCESS_KEY;
     process.env["AWS_SECRET_ACCESS_KEY"] = "sandbox";
-    const aws = createAwsClients({ userAgent: [["kiln", "test"]] });
+    const aws = createAwsClients({ userAgent: [["kiln", "test"]], clock: wallClock });
     const line = (kind: string) => (message: string) => void log.push(`${kind}${message}`);
     const ports: Partial<Ports> = {
       clock: { now: () => this.sandbox.clock.date(), sleep: () => Promise.reject(new Error("it waits")) },

@@ -34,7 +34,13 @@ async function open(graphql: "on" | "missing" | "forbidden" = "on"): Promise<Rep
     tokens,
     graphql,
   });
-  const octokit = createOctokit({ token: "writer", apiUrl: server.apiUrl, userAgent: "test" });
+  const octokit = createOctokit({
+    token: "writer",
+    apiUrl: server.apiUrl,
+    userAgent: "test",
+    clock: { now: () => new Date(), sleep: async () => undefined },
+    log: { debug: () => undefined, notice: () => undefined },
+  });
   return createRepository(octokit, "acme/shop");
 }
 
@@ -84,7 +90,7 @@ describe("a commit of files", () => {
       faults.inject({ action: `POST /repos/acme/shop/git/${action}` }, { kind: "drop-after" });
     }
     const commit = await commitOf(repository, { "packages.txt": "bash 5.2\n" });
-    expect(await repository.createRef(REF, commit)).toBe("exists");
+    expect(await repository.createRef(REF, commit)).toBe("created");
     expect(await repository.readRef(REF)).toBe(commit);
     faults.inject({ action: /^PATCH/ }, { kind: "drop-after" });
     const second = await commitOf(repository, { "packages.txt": "bash 5.3\n" }, commit);

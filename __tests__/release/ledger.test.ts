@@ -6,6 +6,7 @@ import { KeptLog } from "../image/programs.ts";
 import { InMemoryRepository } from "./in-memory-repository.ts";
 import { COMMIT, RECORD } from "./records.ts";
 
+const clock = { now: () => new Date(), sleep: async () => undefined };
 let repository: InMemoryRepository;
 let log: KeptLog;
 
@@ -116,7 +117,7 @@ describe("the ledger", () => {
 });
 
 describe("a release's record", () => {
-  const append = (written: ReleaseRecord) => appendRecord(repository, written, "What changed.");
+  const append = (written: ReleaseRecord) => appendRecord(repository, written, "What changed.", clock);
   const recordAt = (name: string) => {
     const tag = repository.objects.get(repository.refs.get(`refs/tags/${name}`) ?? "");
     return tag && parseRecord(name, tag.message, tag.target);
@@ -152,6 +153,19 @@ describe("a release's record", () => {
     const earlier = record(42, { finished: new Date("2026-11-18T10:11:00Z") });
     push(earlier);
     expect(await append(record(42))).toStrictEqual(earlier);
+    expect(repository.refs.size).toBe(1);
+  });
+
+  test("that is there but not to be seen at first is waited for, not doubled", async () => {
+    push(record(42));
+    const readRef = repository.readRef.bind(repository);
+    let looks = 0;
+    repository.readRef = async (ref) => ((looks += 1) < 3 ? undefined : readRef(ref));
+    expect(await append(record(42))).toStrictEqual(record(42));
+    repository.readRef = async () => undefined;
+    await expect(append(record(42))).rejects.toThrow(
+      "GitHub says that the tag release/production/000042 is taken, and does not show it",
+    );
     expect(repository.refs.size).toBe(1);
   });
 

@@ -6,7 +6,12 @@ import { clientsOf } from "../../src/action/aws-options.ts";
 import { createAwsClients } from "../../src/aws/clients.ts";
 import { everywhere, regionsOf } from "../../src/commands/image.ts";
 import type { Ports } from "../../src/commands/ports.ts";
+import { promote } from "../../src/commands/promote.ts";
+import { prune } from "../../src/commands/prune.ts";
 import { releaseTo } from "../../src/commands/release.ts";
+import type { RolloutRequest } from "../../src/commands/request.ts";
+import { rollback } from "../../src/commands/rollback.ts";
+import { status } from "../../src/commands/status.ts";
 import type { Environment, RolloutSettings, Target } from "../../src/domain/application.ts";
 import { CancelledError, KilnError } from "../../src/domain/errors.ts";
 import type { ImageId } from "../../src/domain/image.ts";
@@ -14,7 +19,9 @@ import type { EnvironmentResult } from "../../src/domain/result.ts";
 import { createOctokit } from "../../src/github/client.ts";
 import { createRepository } from "../../src/github/repository.ts";
 import { describeImage } from "../../src/image/catalogue.ts";
+import { formatReleaseTag } from "../../src/domain/release-tag.ts";
 import { type Lock, releaseLock } from "../../src/release/lock.ts";
+import { formatRecord, type ReleaseRecord } from "../../src/release/record.ts";
 import type { GroupRequest, HealthRule } from "../../sandbox/aws/autoscaling/world.ts";
 import type { Place } from "../../sandbox/aws/fleet.ts";
 import { Query } from "../../sandbox/aws/query.ts";
@@ -26,6 +33,7 @@ import {
   startSandbox,
   TOKEN,
 } from "../../sandbox/sandbox.ts";
+import { RECORD } from "../release/records.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
 const DIGEST = `sha256:${"ab".repeat(32)}` as const;
@@ -45,6 +53,8 @@ export interface ReleaseOptions {
   readonly environment?: Partial<Environment>;
   /** Default: the new one. */
   readonly image?: ImageId;
+  /** What the run does; default: the release of an image that is there. */
+  readonly work?: (request: RolloutRequest, ports: Ports) => Promise<void>;
 }
 
 export interface Released {
@@ -69,6 +79,8 @@ export class ReleaseStage implements AsyncDisposable {
   #commit = "";
   readonly oldImage: string;
   readonly newImage: ImageId;
+  /** Real milliseconds after which a request counts as not answered; undefined: the product's own. */
+  answerWithin: number | undefined;
   #runs = 0;
   readonly #held = new Set<Lock>();
 
@@ -143,13 +155,21 @@ export class ReleaseStage implements AsyncDisposable {
   /** The last run's post step: releases the locks that it could not, and ends the run. */
   async finishRun(): Promise<void> {
     const repository = createRepository(this.#octokit(), "acme/web");
-    for (const lock of this.#held) await releaseLock(repository, lock);
+    for (const lock of this.#held) await this.time.run(this.time.awake(() => releaseLock(repository, lock)));
     this.#held.clear();
     this.sandbox.repository.setRunStatus(this.#runs, "completed", "failure");
   }
 
   #octokit() {
-    return createOctokit({ token: TOKEN, apiUrl: this.sandbox.githubUrl, userAgent: "test" });
+    return createOctokit({
+      token: TOKEN,
+      apiUrl: this.sandbox.githubUrl,
+      userAgent: "test",
+      clock: this.time.ofRequests,
+      log: { debug: () => undefined, notice: () => undefined },
+      answerWithin: this.answerWithin,
+      random: () => 0.5,
+    });
   }
 
   /** What somebody with the console does to a group. */
@@ -225,7 +245,8 @@ export class ReleaseStage implements AsyncDisposable {
     };
     let error: unknown;
     try {
-      await this.#start(run, environment, ports, options);
+      if (options.work === undefined) await this.#start(run, environment, ports, options);
+      else await options.work(this.#request(run, environment, options.timeout), ports);
     } catch (caught) {
       error = caught;
     }
@@ -237,7 +258,7 @@ export class ReleaseStage implements AsyncDisposable {
     run: number,
     environment: Environment,
     ports: Ports,
-    { timeout = 2 * 3_600_000, image = this.newImage }: ReleaseOptions,
+    { timeout, image = this.newImage }: ReleaseOptions,
   ): Promise<void> {
     const commit = this.#commit;
     const [, ...others] = regionsOf(environment);
@@ -261,33 +282,37 @@ export class ReleaseStage implements AsyncDisposable {
             return everywhere(home, DIGEST, others, new Map(), ports);
           },
         },
-        request: {
-          application: {
-            name: "web",
-            recordPrefix: "release",
-            environments: [environment],
-            image: { template: "web.pkr.hcl", inputs: undefined, vars: {}, varFiles: [], maxAge: undefined },
-          },
-          environments: [environment],
-          dryRun: false,
-          onCancel: "rollback",
-          timeout,
-          pollInterval: undefined,
-          run: {
-            repository: "acme/web",
-            id: String(run),
-            attempt: "1",
-            url: `https://github.com/acme/web/actions/runs/${run}`,
-            actor: "octocat",
-            commit,
-            branch: "main",
-            event: "push",
-            serverUrl: "https://github.com",
-          },
-        },
+        request: this.#request(run, environment, timeout),
       },
       ports,
     );
+  }
+
+  #request(run: number, environment: Environment, timeout = 2 * 3_600_000): RolloutRequest {
+    return {
+      application: {
+        name: "web",
+        recordPrefix: "release",
+        environments: [environment],
+        image: { template: "web.pkr.hcl", inputs: undefined, vars: {}, varFiles: [], maxAge: undefined },
+      },
+      environments: [environment],
+      dryRun: false,
+      onCancel: "rollback",
+      timeout,
+      pollInterval: undefined,
+      run: {
+        repository: "acme/web",
+        id: String(run),
+        attempt: "1",
+        url: `https://github.com/acme/web/actions/runs/${run}`,
+        actor: "octocat",
+        commit: this.#commit,
+        branch: "main",
+        event: "push",
+        serverUrl: "https://github.com",
+      },
+    };
   }
 
   async #image(region: string, id: ImageId, ports: Ports) {
@@ -309,7 +334,14 @@ export class ReleaseStage implements AsyncDisposable {
     process.env["AWS_ENDPOINT_URL"] = sandbox.awsUrl;
     process.env["AWS_ACCESS_KEY_ID"] = ACCESS_KEY;
     process.env["AWS_SECRET_ACCESS_KEY"] = "sandbox";
-    const aws = time.clients(createAwsClients({ userAgent: [["kiln", "test"]] }));
+    const aws = time.clients(
+      createAwsClients({
+        userAgent: [["kiln", "test"]],
+        clock: time.ofRequests,
+        answerWithin: this.answerWithin,
+        random: () => 0.5,
+      }),
+    );
     return {
       clock: time,
       signal,
@@ -355,5 +387,55 @@ export class ReleaseStage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.sandbox.close();
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** A record, as an earlier run left it: the newest one's target is the group on its template's first version. */
+  async record(environment: string, number: number, image: ImageId, group = "web"): Promise<void> {
+    const tag = { prefix: "release", environment, number };
+    const record: ReleaseRecord = {
+      ...RECORD,
+      tag,
+      commit: this.#commit,
+      images: { [HOME.region]: image },
+      imageDigest: DIGEST,
+      baseImages: {},
+      inventory: undefined,
+      targets: [
+        { region: HOME.region, group, launchTemplate: this.template(group) || "lt-elsewhere", version: "1" },
+      ],
+      previous: undefined,
+      run: "https://github.com/acme/web/actions/runs/999",
+    };
+    const repository = createRepository(this.#octokit(), "acme/web");
+    const name = formatReleaseTag(tag);
+    const sha = await repository.createTag({ name, message: formatRecord(record, ""), commit: this.#commit });
+    await repository.createRef(`refs/tags/${name}`, sha);
+  }
+
+  /** `promote` from qa. */
+  promote(targets: readonly Target[], rollout: RolloutSettings): Promise<Released> {
+    return this.release(targets, rollout, {
+      work: (request, ports) => promote({ ...request, from: "qa" }, ports),
+    });
+  }
+
+  /** `rollback` to the release before. */
+  rollBack(targets: readonly Target[], rollout: RolloutSettings): Promise<Released> {
+    return this.release(targets, rollout, {
+      work: (request, ports) =>
+        rollback({ ...request, to: "previous", reason: undefined, incident: false }, ports),
+    });
+  }
+
+  status(targets: readonly Target[]): Promise<Released> {
+    return this.release(
+      targets,
+      {},
+      { work: (request, ports) => status({ ...request, failOnDrift: false }, ports) },
+    );
+  }
+
+  prune(targets: readonly Target[]): Promise<Released> {
+    return this.release(targets, {}, { work: (request, ports) => prune(request, ports) });
   }
 }

@@ -46,6 +46,22 @@ export class VirtualTime implements Clock {
     });
   }
 
+  /** The clock of what is counted as awake: while it sleeps by this one, it is not. */
+  get ofRequests(): Clock {
+    return {
+      now: () => this.now(),
+      sleep: async (milliseconds, signal) => {
+        const asleep = this.sleep(milliseconds, signal);
+        this.#awake -= 1;
+        try {
+          await asleep;
+        } finally {
+          this.#awake += 1;
+        }
+      },
+    };
+  }
+
   /** Counts the promise as awake until it settles. */
   async awake<T>(work: () => Promise<T>): Promise<T> {
     this.#awake += 1;

@@ -137,6 +137,8 @@ interface Exchange {
   readonly requestId: string;
   readonly entry: LoggedRequest;
   readonly response: ServerResponse;
+  /** The answer breaks off in its middle, together with the connection. */
+  readonly isCut?: boolean;
 }
 
 export async function startAwsServer(options: AwsServerOptions): Promise<AwsServer> {
@@ -245,7 +247,7 @@ function meet(effect: FaultEffect, options: AwsServerOptions, exchange: Exchange
       break;
     case "reply-after-effect":
       attempt(options, exchange);
-      sendError(exchange, new AwsError(effect.code, effect.message, effect.status));
+      sendError(exchange, new AwsError(effect.code, effect.message, effect.status), effect.headers);
       break;
     case "drop-before":
       exchange.response.socket?.destroy();
@@ -253,6 +255,18 @@ function meet(effect: FaultEffect, options: AwsServerOptions, exchange: Exchange
     case "drop-after":
       attempt(options, exchange);
       exchange.response.socket?.destroy();
+      break;
+    case "silence-before":
+      break;
+    case "silence-after":
+      attempt(options, exchange);
+      break;
+    case "cut":
+      answer(options, { ...exchange, isCut: true });
+      break;
+    case "unseen":
+      // An empty answer reads as one with empty lists.
+      sendResult(exchange, {});
       break;
     case "delay":
       setTimeout(() => answer(options, exchange), effect.milliseconds);
@@ -348,7 +362,7 @@ function send(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   writeHead(exchange, status, { "content-type": "text/xml;charset=UTF-8", ...headers });
-  exchange.response.end(`<?xml version="1.0" encoding="UTF-8"?>${builder.build(plain(content))}`);
+  end(exchange, `<?xml version="1.0" encoding="UTF-8"?>${builder.build(plain(content))}`);
 }
 
 function sendJson(
@@ -358,7 +372,12 @@ function sendJson(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   writeHead(exchange, status, { "content-type": "application/x-amz-json-1.0", ...headers });
-  exchange.response.end(JSON.stringify(content));
+  end(exchange, JSON.stringify(content));
+}
+
+function end({ response, isCut = false }: Exchange, body: string): void {
+  if (isCut) response.write(body.slice(0, body.length / 2), () => response.socket?.destroy());
+  else response.end(body);
 }
 
 function writeHead(exchange: Exchange, status: number, headers: Readonly<Record<string, string>>): void {

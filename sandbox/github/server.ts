@@ -110,19 +110,58 @@ async function serve(service: Service, message: IncomingMessage, response: Serve
     status: 0,
   });
   const effect = faults.take({ service: "github", action });
-  if (effect?.kind === "drop-before") {
-    message.socket.destroy();
-    return;
+  const answer = await meet(effect, service, request);
+  if (answer === undefined) return;
+  note(entry, answer);
+  const final = { ...answer, headers: { ...service.limits.headers(message), ...answer.headers } };
+  if (effect?.kind === "cut") sendHalf(response, final);
+  else send(response, final);
+}
+
+/** What the request is answered with; undefined where it is not. */
+async function meet(
+  effect: FaultEffect | undefined,
+  service: Service,
+  request: Received,
+): Promise<Answer | undefined> {
+  const { socket } = request.message;
+  switch (effect?.kind) {
+    case "reply":
+      return faultAnswer(effect);
+    case "reply-after-effect":
+      await answerOrError(service, request);
+      return faultAnswer(effect);
+    case "drop-before":
+      socket.destroy();
+      return undefined;
+    case "drop-after":
+      await answerOrError(service, request);
+      socket.destroy();
+      return undefined;
+    case "silence-before":
+      return undefined;
+    case "silence-after":
+      await answerOrError(service, request);
+      return undefined;
+    case "delay":
+      await sleep(effect.milliseconds);
+      return answerOrError(service, request);
+    case "unseen":
+      return unseen(request);
+    case "cut":
+    case undefined:
+      break;
   }
-  if (effect?.kind === "delay") await sleep(effect.milliseconds);
-  const answer = effect?.kind === "reply" ? faultAnswer(effect) : await answerOrError(service, request);
-  if (effect?.kind === "drop-after") {
-    message.socket.destroy();
-    return;
-  }
-  const final = effect?.kind === "reply-after-effect" ? faultAnswer(effect) : answer;
-  note(entry, final);
-  send(response, { ...final, headers: { ...service.limits.headers(message), ...final.headers } });
+  return answerOrError(service, request);
+}
+
+/** What a server says that lags behind: not found, or to GraphQL a repository without any of what is asked for. */
+function unseen(request: Received): Answer {
+  if (request.path !== "/graphql") return { status: 404, body: { message: "Not Found" } };
+  const query = String(request.body?.["query"]);
+  const aliases = [...query.matchAll(/(\w+): (refs|object)\(/g)];
+  const fields = aliases.map(([, alias = "", field]) => [alias, field === "refs" ? { nodes: [] } : null]);
+  return { status: 200, body: { data: { repository: Object.fromEntries(fields) } } };
 }
 
 async function receive(message: IncomingMessage): Promise<Received> {
@@ -151,8 +190,7 @@ function json(received: string): Body | undefined {
 }
 
 function faultAnswer(effect: Extract<FaultEffect, { status: number }>): Answer {
-  const headers = effect.kind === "reply" ? (effect.headers ?? {}) : {};
-  return { status: effect.status, body: { message: effect.message }, headers };
+  return { status: effect.status, body: { message: effect.message }, headers: effect.headers ?? {} };
 }
 
 function note(entry: LoggedRequest, answer: Answer): void {
@@ -238,10 +276,24 @@ function find(service: Service, owner: string, name: string): GitHubRepository |
   return service.options.repositories.find(({ fullName }) => fullName.toLowerCase() === wanted);
 }
 
+/** An answer that breaks off in its middle, together with the connection. */
+function sendHalf(response: ServerResponse, answer: Answer): void {
+  const bytes = bytesOf(answer) ?? Buffer.from("");
+  response.writeHead(answer.status, {
+    "content-type": "application/json; charset=utf-8",
+    "content-length": bytes.length + 1,
+    ...answer.headers,
+  });
+  response.write(bytes.subarray(0, bytes.length / 2), () => response.socket?.destroy());
+}
+
+function bytesOf({ body }: Answer): Buffer | undefined {
+  return body === undefined || Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
+}
+
 function send(response: ServerResponse, answer: Answer): void {
   if (response.destroyed || response.headersSent) return;
-  const { body } = answer;
-  const bytes = body === undefined || Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
+  const bytes = bytesOf(answer);
   response.writeHead(answer.status, {
     server: "github.com",
     "x-github-request-id": randomUUID().toUpperCase(),

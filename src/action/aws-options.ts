@@ -4,6 +4,7 @@ import type { Run } from "../commands/ports.ts";
 import type { Environment } from "../domain/application.ts";
 import { annotation } from "./log.ts";
 import { userAgent } from "./user-agent.ts";
+import { wallClock } from "./wall-clock.ts";
 
 /** The job's credentials, and where it may ask for an OIDC token the means to renew them. */
 export function awsOptions(run: Run): AwsClientOptions {
@@ -16,9 +17,10 @@ export function awsOptions(run: Run): AwsClientOptions {
     env["AWS_PROFILE"] === undefined &&
     accessKeyId !== undefined &&
     secretAccessKey !== undefined;
-  if (!renewable) return { userAgent: agent };
+  if (!renewable) return { userAgent: agent, clock: wallClock };
   return {
     userAgent: agent,
+    clock: wallClock,
     env: { accessKeyId, secretAccessKey, sessionToken: env["AWS_SESSION_TOKEN"] },
     idToken: (audience) => core.getIDToken(audience),
     roleArn: env["AWS_ROLE_ARN"],

@@ -114,7 +114,13 @@ function words(refresh: InstanceRefresh): string {
 async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
   if (locks.length === 0) return;
   const token = runner.inputs["token"] ?? "";
-  const octokit = createOctokit({ token, apiUrl: runner.apiUrl, userAgent: "kiln-post" });
+  const octokit = createOctokit({
+    token,
+    apiUrl: runner.apiUrl,
+    userAgent: "kiln-post",
+    clock: wallClock,
+    log: core,
+  });
   const repository = createRepository(octokit, runner.run.repository);
   for (const lock of locks) {
     const released = await releaseLock(repository, lock);

@@ -133,11 +133,13 @@ function mask(inputs: Inputs): void {
 function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, state: SavedState): Ports {
   const agent = userAgent(runner.run);
   const aws = createAwsClients(awsOptions(runner.run));
+  const log = createLog();
+  const signal = cancelSignal();
   return {
     clock: wallClock,
-    log: createLog(),
+    log,
     subprocess: createSubprocess(process.env, runner.temporaryFolder),
-    signal: cancelSignal(),
+    signal,
     aws,
     awsOf: (environment) => clientsOf(aws, environment, runner.run),
     repository: createRepository(
@@ -145,6 +147,9 @@ function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, stat
         token: inputs.token,
         apiUrl: runner.apiUrl,
         userAgent: agent.map(([name, value]) => `${name}/${value}`).join(" "),
+        clock: wallClock,
+        log,
+        signal,
       }),
       runner.run.repository,
     ),

@@ -4,7 +4,9 @@ import type { EC2Client } from "@aws-sdk/client-ec2";
 import type { ElasticLoadBalancingV2Client } from "@aws-sdk/client-elastic-load-balancing-v2";
 import type { STSClient } from "@aws-sdk/client-sts";
 import { type AssumedRole, roleCredentials } from "./assumed-role.ts";
+import type { Clock } from "../domain/ports.ts";
 import { withMiddleware } from "./middleware.ts";
+import { MAX_ATTEMPTS, type RetryStrategy, retryStrategy } from "./retries.ts";
 import { type AwsCredentials, createRenewal, type ProvidedCredentials, type Renewal } from "./renewal.ts";
 
 /** Clients made once a region. Each SDK is loaded when it is first asked for: EC2's alone is half of the bundle. */
@@ -38,14 +40,21 @@ export interface AwsClientOptions {
   /** How CloudTrail names the renewed session. */
   readonly sessionName?: string | undefined;
   readonly onRenewed?: ((message: string) => void) | undefined;
+  /** What the waits between two tries go by. */
+  readonly clock: Clock;
+  /** Milliseconds that one try may take; default: ANSWER_WITHIN. */
+  readonly answerWithin?: number | undefined;
+  /** From 0 to 1: what spreads the waits. */
+  readonly random?: (() => number) | undefined;
 }
 
-/** Tries of one request, the first included; the SDK waits between them with jitter, by class of error. */
-const MAX_ATTEMPTS = 5;
+/** Milliseconds: a describe of a large group takes seconds, nothing that Kiln asks takes a minute. */
+const ANSWER_WITHIN = 60_000;
 
 interface ClientSettings {
   readonly region: string;
   readonly maxAttempts: number;
+  readonly retryStrategy: RetryStrategy;
   readonly customUserAgent: [string, string][];
   readonly requestHandler: {
     readonly connectionTimeout: number;
@@ -130,8 +139,17 @@ function plainSettings(options: AwsClientOptions, region: string, maxAttempts: n
   return {
     region,
     maxAttempts,
+    retryStrategy: retryStrategy({
+      maxAttempts,
+      clock: options.clock,
+      random: options.random ?? Math.random,
+    }),
     // A connection that says nothing any more is an error that is tried again, not a wait without end.
-    requestHandler: { connectionTimeout: 10_000, requestTimeout: 60_000, throwOnRequestTimeout: true },
+    requestHandler: {
+      connectionTimeout: 10_000,
+      requestTimeout: options.answerWithin ?? ANSWER_WITHIN,
+      throwOnRequestTimeout: true,
+    },
     customUserAgent: options.userAgent.map(([name, value]): [string, string] => [name, value]),
   };
 }

@@ -25,7 +25,7 @@ export async function writeRecord(
   const draft = draftRecord({ situation, plan }, images, versions, { started, finished }, order, told);
   const changes = paragraph(situation.ledger.newest, draft, told);
   try {
-    const written = await appendRecord(ports.repository, draft, changes);
+    const written = await appendRecord(ports.repository, draft, changes, ports.clock);
     const release = formatReleaseTag(written.tag);
     ports.facts.publishEnvironment(order.environment.name, {
       outcome: "succeeded",

@@ -1,5 +1,7 @@
-import { hasCode, RemoteError } from "../domain/errors.ts";
+import { hasCode } from "../domain/errors.ts";
+import { hasStatus } from "./answers.ts";
 import type { Octokit } from "./client.ts";
+import { translate } from "./errors.ts";
 
 /** An annotated tag's object, as the API gives it. */
 export interface TagObject {
@@ -39,7 +41,7 @@ export interface Repository {
     readonly message: string;
     readonly commit: string;
   }): Promise<string>;
-  /** Points a new ref at an object; `exists` where the ref is taken. */
+  /** Points a new ref at an object; `created` also where it points there already, `exists` where it is taken. */
   createRef(ref: string, sha: string): Promise<"created" | "exists">;
   /** The sha that a ref points at. */
   readRef(ref: string): Promise<string | undefined>;
@@ -101,9 +103,11 @@ export function createRepository(octokit: Octokit, fullName: string): Repository
       } catch (error) {
         // 409 and 422 mean "maybe taken", but also a bad name or a lost answer: what the ref points at decides.
         if (!hasStatus(error, 409, 422)) throw translate(error, `create ${ref}`, fullName);
-        if ((await readRef(octokit, fullName, ref)) === undefined)
-          throw translate(error, `create ${ref}`, fullName);
-        return "exists";
+        const found = await readRef(octokit, fullName, ref);
+        if (found === sha) return "created";
+        // One that is taken but not to be seen was deleted just now, or the read was answered by a server that lags.
+        if (found !== undefined || isTaken(error)) return "exists";
+        throw translate(error, `create ${ref}`, fullName);
       }
     },
     readRef: (ref) => readRef(octokit, fullName, ref),
@@ -117,7 +121,10 @@ export function createRepository(octokit: Octokit, fullName: string): Repository
       try {
         await git.deleteRef({ ...place, ref: withoutRefs(ref) });
       } catch (error) {
-        if (!hasStatus(error, 404, 422)) throw translate(error, `delete ${ref}`, fullName);
+        if (hasStatus(error, 404)) return;
+        // "Reference does not exist", or a refusal, or the answer to what was done already: the ref itself tells.
+        const gone = hasStatus(error, 409, 422) && (await readRef(octokit, fullName, ref)) === undefined;
+        if (!gone) throw translate(error, `delete ${ref}`, fullName);
       }
     },
     runState: (runId) => runState(octokit, fullName, runId),
@@ -186,8 +193,8 @@ function commitWriter(
         await git.updateRef({ ...place, ref: withoutRefs(ref), sha, force: false });
         return "updated";
       } catch (error) {
-        if (hasStatus(error, 404, 409, 422)) return "refused";
-        throw translate(error, `update ${ref}`, fullName);
+        if (!hasStatus(error, 404, 409, 422)) throw translate(error, `update ${ref}`, fullName);
+        return (await readRef(octokit, fullName, ref)) === sha ? "updated" : "refused";
       }
     },
   };
@@ -438,6 +445,11 @@ function toTagRef({ name, target }: RefsAnswer["nodes"][number]): TagRef {
   };
 }
 
+/** In GitHub's words; a name below or above another ref is refused in others. */
+function isTaken(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("Reference already exists");
+}
+
 const withoutRefs = (ref: string): string => ref.replace(/^refs\//, "");
 
 async function named<T>(what: string, repository: string, request: () => Promise<T>): Promise<T> {
@@ -459,58 +471,4 @@ async function unlessMissing<T>(
     if (hasStatus(error, 404)) return undefined;
     throw translate(error, what, repository);
   }
-}
-
-function statusOf(error: unknown): number | undefined {
-  return error instanceof Error && "status" in error && typeof error.status === "number"
-    ? error.status
-    : undefined;
-}
-
-function hasStatus(error: unknown, ...statuses: readonly number[]): boolean {
-  const status = statusOf(error);
-  return status !== undefined && statuses.includes(status);
-}
-
-function translate(error: unknown, what: string, repository: string): unknown {
-  if (!(error instanceof Error)) return error;
-  const status = statusOf(error);
-  const said = `GitHub answered ${status ?? "nothing"}: ${error.message}`;
-  if (status === 401) {
-    return new RemoteError("GitHub does not accept the token", {
-      code: "401",
-      cause: error,
-      state: `Could not ${what} in ${repository}. ${said}`,
-      next: "Check the `token` input; the default, ${{ github.token }}, is valid for as long as the job runs.",
-    });
-  }
-  if ((status === 403 || status === 429) && /rate limit/i.test(error.message)) {
-    return new RemoteError("GitHub's rate limit is used up", {
-      code: "rate-limit",
-      cause: error,
-      state: `Could not ${what} in ${repository}. ${said}`,
-      next: "Run the job again when the limit has been reset; see docs.github.com, rate limits for the REST API.",
-    });
-  }
-  if (status === 403) {
-    return new RemoteError(`The token may not ${what} in ${repository}`, {
-      code: "403",
-      cause: error,
-      state: said,
-      next: "Give the job `permissions: contents: write`. For a commit that changes workflow files and is no branch's tip, GitHub also wants the `workflows` permission, which only a GitHub App's or a personal token can have: pass one as `token`. A tag ruleset that restricts creations has the same effect.",
-    });
-  }
-  if (status === 404) {
-    return new RemoteError(`GitHub has no repository ${repository}, or the token may not see it`, {
-      code: "404",
-      cause: error,
-      state: `Could not ${what}. ${said}`,
-      next: "Check the `token` input and that the job has `permissions: contents: write`.",
-    });
-  }
-  return new RemoteError(`Could not ${what} in ${repository}`, {
-    code: String(status ?? error.name),
-    cause: error,
-    state: said,
-  });
 }

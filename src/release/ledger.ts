@@ -1,5 +1,5 @@
 import { KilnError } from "../domain/errors.ts";
-import type { Log } from "../domain/ports.ts";
+import type { Clock, Log } from "../domain/ports.ts";
 import { formatReleaseTag, parseReleaseTag } from "../domain/release-tag.ts";
 import type { Repository, TagRef } from "../github/repository.ts";
 import { formatRecord, NotARecord, parseRecord, type ReleaseRecord } from "./record.ts";
@@ -68,6 +68,7 @@ export async function appendRecord(
   repository: Repository,
   record: ReleaseRecord,
   changes: string,
+  clock: Clock,
 ): Promise<ReleaseRecord> {
   for (let number = record.tag.number; number < record.tag.number + MAX_CLAIMS; number += 1) {
     const candidate: ReleaseRecord = { ...record, tag: { ...record.tag, number } };
@@ -78,7 +79,7 @@ export async function appendRecord(
       commit: record.commit,
     });
     if ((await repository.createRef(`refs/tags/${name}`, sha)) === "created") return candidate;
-    const taken = await readRecord(repository, name);
+    const taken = await readRecord(repository, name, clock);
     // The images too: a re-run of the same job may release something else.
     if (taken !== undefined && taken.run === record.run && taken.imageDigest === record.imageDigest)
       return taken;
@@ -88,9 +89,24 @@ export async function appendRecord(
   );
 }
 
-async function readRecord(repository: Repository, name: string): Promise<ReleaseRecord | undefined> {
-  const sha = await repository.readRef(`refs/tags/${name}`);
-  const tag = sha === undefined ? undefined : await repository.readTag(sha);
-  const record = tag && parseRecord(name, tag.message, tag.target);
-  return record instanceof NotARecord ? undefined : record;
+/** Looks at a tag that is taken, and may be so new that not every server of GitHub's shows it. */
+const MAX_LOOKS = 5;
+const PAUSE = 1000;
+
+/** The record that has a number. Not to see it is no proof that it is not ours: the next number would double it. */
+async function readRecord(
+  repository: Repository,
+  name: string,
+  clock: Clock,
+): Promise<ReleaseRecord | undefined> {
+  for (let looks = 1; looks <= MAX_LOOKS; looks += 1) {
+    const sha = await repository.readRef(`refs/tags/${name}`);
+    if (sha !== undefined) {
+      const tag = await repository.readTag(sha);
+      const record = tag && parseRecord(name, tag.message, tag.target);
+      return record instanceof NotARecord ? undefined : record;
+    }
+    await clock.sleep(PAUSE * looks);
+  }
+  throw new KilnError(`GitHub says that the tag ${name} is taken, and does not show it`);
 }

@@ -1,0 +1,71 @@
+import { KilnError, RemoteError } from "../domain/errors.ts";
+import { headerOf, RateLimitError, statusOf } from "./answers.ts";
+
+/**
+ * An error of the client as one that the person on call can act on.
+ * @param what the request in words: `create refs/tags/release/dev/000001`
+ */
+export function translate(error: unknown, what: string, repository: string): unknown {
+  if (!(error instanceof Error) || error instanceof KilnError) return error;
+  const status = statusOf(error);
+  const said = `GitHub answered ${status ?? "nothing"}: ${error.message}`;
+  if (error instanceof RateLimitError) return rateLimited(error, what, repository, said);
+  if (status === 401) {
+    return new RemoteError("GitHub does not accept the token", {
+      code: "401",
+      cause: error,
+      state: `Could not ${what} in ${repository}. ${said}`,
+      next: "Check the `token` input; the default, ${{ github.token }}, is valid for as long as the job runs.",
+    });
+  }
+  if (status === 403) {
+    return new RemoteError(`The token may not ${what} in ${repository}`, {
+      code: "403",
+      cause: error,
+      state: said,
+      next: permissionToGive(error),
+    });
+  }
+  if (status === 404) {
+    return new RemoteError(`GitHub has no repository ${repository}, or the token may not see it`, {
+      code: "404",
+      cause: error,
+      state: `Could not ${what}. ${said}`,
+      next: "Check the `token` input and that the job has `permissions: contents: write`.",
+    });
+  }
+  return new RemoteError(`Could not ${what} in ${repository}`, {
+    code: String(status ?? error.name),
+    cause: error,
+    state: said,
+  });
+}
+
+function rateLimited(error: RateLimitError, what: string, repository: string, said: string): RemoteError {
+  return new RemoteError("GitHub's rate limit is used up", {
+    code: "rate-limit",
+    cause: error,
+    state: `Could not ${what} in ${repository}. ${said}`,
+    next: `Run the job again after ${error.until.toISOString()}. The limit is the token's: another one, such as a GitHub App's, has its own.`,
+  });
+}
+
+/**
+ * Which permission is missing. The header has it as sets divided by semicolons, any of which will do: `contents=write;
+ * contents=write,workflows=write` (troubleshooting the REST API, insufficient permissions).
+ */
+function permissionToGive(error: Error): string {
+  const accepted = headerOf(error, "x-accepted-github-permissions") ?? "contents=write";
+  const [first = "", ...others] = accepted.split(";").map((set) => set.trim());
+  const wanted = first
+    .split(",")
+    .map((permission) => `\`${permission.replace("=", ": ")}\``)
+    .join(" and ");
+  const workflows = others.some((set) => set.includes("workflows"))
+    ? " For a commit that changes workflow files and is no branch's tip, GitHub also wants the `workflows` permission, which only a GitHub App's or a personal token can have: pass one as `token`."
+    : "";
+  const ruleset = first.includes("write")
+    ? " A ruleset that restricts tags or refs has the same effect."
+    : "";
+  return `Give the job ${wanted}: a line under the job's \`permissions:\` in the workflow.${workflows}${ruleset}`;
+}
