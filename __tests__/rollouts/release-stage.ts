@@ -19,6 +19,7 @@ import type { EnvironmentResult } from "../../src/domain/result.ts";
 import { createOctokit } from "../../src/github/client.ts";
 import { createRepository } from "../../src/github/repository.ts";
 import { describeImage } from "../../src/image/catalogue.ts";
+import { findCopy } from "../../src/image/copies.ts";
 import { formatReleaseTag } from "../../src/domain/release-tag.ts";
 import { type Lock, releaseLock } from "../../src/release/lock.ts";
 import { formatRecord, type ReleaseRecord } from "../../src/release/record.ts";
@@ -36,6 +37,7 @@ import {
 import { RECORD } from "../release/records.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
+const ROLLING = { strategy: "rolling" } as const;
 const DIGEST = `sha256:${"ab".repeat(32)}` as const;
 
 /** What a smoke test is played as: its exit code, and how long it takes in milliseconds of virtual time. */
@@ -273,7 +275,11 @@ export class ReleaseStage implements AsyncDisposable {
         source: {
           choose: async () => {
             const home = await this.#image(HOME.region, image, ports);
-            const elsewhere = new Map<string, undefined>(others.map(({ region }) => [region, undefined]));
+            const copies = others.map(async (place) => {
+              const copy = await findCopy(await ports.aws.ec2(place.region), home, place);
+              return [place.region, copy?.state === "available" ? copy : undefined] as const;
+            });
+            const elsewhere = new Map(await Promise.all(copies));
             return { home: { kind: "reuse", image: home, why: "is there" }, elsewhere };
           },
           prepare: async () => undefined,
@@ -428,14 +434,12 @@ export class ReleaseStage implements AsyncDisposable {
   }
 
   status(targets: readonly Target[]): Promise<Released> {
-    return this.release(
-      targets,
-      {},
-      { work: (request, ports) => status({ ...request, failOnDrift: false }, ports) },
-    );
+    return this.release(targets, ROLLING, {
+      work: (request, ports) => status({ ...request, failOnDrift: false }, ports),
+    });
   }
 
   prune(targets: readonly Target[]): Promise<Released> {
-    return this.release(targets, {}, { work: (request, ports) => prune(request, ports) });
+    return this.release(targets, ROLLING, { work: (request, ports) => prune(request, ports) });
   }
 }
