@@ -119,7 +119,7 @@ async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
     apiUrl: runner.apiUrl,
     userAgent: "kiln-post",
     clock: wallClock,
-    log: core,
+    log,
   });
   const repository = createRepository(octokit, runner.run.repository);
   for (const lock of locks) {
