@@ -196,7 +196,7 @@ async function obtainImage(
     return found(choice, region, digest, request, ports);
   }
   if (ready === undefined) throw new Error("a bake that was not prepared");
-  return holding(bakeLock(digest), request.run.commit, request, ports, async () => {
+  return holding({ what: bakeLock(digest), commit: request.run.commit }, request, ports, async () => {
     const joined = await bakedMeanwhile(region, digest, seen, request, ports);
     if (joined !== undefined) return found(joined, region, digest, request, ports);
     return bakeImage(choice.name, ready, region, digest, request, ports);

@@ -1,25 +1,23 @@
 import { CancelledError } from "../domain/errors.ts";
-import { type Lock, type Lockable, releaseLock, takeLock } from "../release/lock.ts";
+import { type Lock, type LockOrder, releaseLock, takeLock } from "../release/lock.ts";
 import type { Ports } from "./ports.ts";
 import type { RolloutRequest } from "./request.ts";
 
+/** A lock that is wanted: on the commit that it is written on, and what is done while another run holds it. */
+type WantedLock = Pick<LockOrder, "what" | "commit" | "meanwhile">;
+
 /**
  * Does something that one run at a time may do.
- * @param commit the commit that the lock is written on
  * @param work told whether the lock had to be waited for or taken over: then what was observed before may be old
  */
 export async function holding<T>(
-  what: Lockable,
-  commit: string,
+  wanted: WantedLock,
   { run, timeout }: Pick<RolloutRequest, "run" | "timeout">,
   ports: Ports,
   work: (contended: boolean) => Promise<T>,
 ): Promise<T> {
   const { id, attempt, url, actor } = run;
-  const { lock, contended } = await takeLock(
-    { what, commit, run: { id, attempt, url, actor }, timeout },
-    ports,
-  );
+  const { lock, contended } = await takeLock({ ...wanted, run: { id, attempt, url, actor }, timeout }, ports);
   ports.unfinished.locked(lock);
   let result: T;
   try {

@@ -37,6 +37,8 @@ export interface ChosenImage {
 export interface ObservedTarget {
   readonly state: TargetState;
   readonly surroundings: Surroundings;
+  /** Another repository's release that would be overwritten. */
+  readonly overwrites?: readonly Finding[];
 }
 
 /** What was read about an environment before anything is decided. */
@@ -141,7 +143,7 @@ export function homeOf({ name, imageRegion, targets }: Environment): string {
 }
 
 function planTarget(
-  { state, surroundings }: ObservedTarget,
+  { state, surroundings, overwrites = [] }: ObservedTarget,
   situation: Situation,
   { environment }: Wish,
 ): TargetPlan {
@@ -167,7 +169,10 @@ function planTarget(
     rollOut,
     pin: rollOut && templatesOf(state).some(({ written, imageId }) => !isNumber(written) || isAlias(imageId)),
     findings: rollOut
-      ? preflight(state, surroundings, { image: looked, preferences, strategy, instanceType })
+      ? [
+          ...preflight(state, surroundings, { image: looked, preferences, strategy, instanceType }),
+          ...overwrites,
+        ]
       : [],
   };
 }

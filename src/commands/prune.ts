@@ -6,6 +6,7 @@ import {
   planRetirement,
   type RetirementStep,
   type RetirementWorld,
+  type StoredImage,
 } from "../image/retirement.ts";
 import { retirementTable } from "../image/retirement-table.ts";
 import type { Ports } from "./ports.ts";
@@ -63,16 +64,20 @@ async function carryOut(steps: readonly RetirementStep[], work: Work): Promise<v
   const last = batches(of("deregistered"));
   for (const [index, batch] of last.entries()) {
     work.ports.signal.throwIfAborted();
+    const going = await Promise.all(batch.map((step) => stillGoes(step, work)));
+    // Last of all: a release takes its lock first, and looks then whether its image is there.
     const moved = await whatMoved(work.request.application, work.ledger, work.ports);
     if (moved !== undefined) {
       work.ports.log.warning(
         `No image is deregistered any more in this run: ${moved}. The next run looks again.`,
       );
-      for (const step of last.slice(index).flat())
+      for (const step of [...going.flat().map(({ step: left }) => left), ...last.slice(index + 1).flat()])
         work.publish(step, { action: "waiting", why: `left for the next run: ${moved}` });
       return;
     }
-    await Promise.all(batch.map((step) => attempt(step, work, () => deregisterOne(step, work))));
+    await Promise.all(
+      going.flat().map(({ step, image }) => attempt(step, work, () => deregisterOne(step, image, work))),
+    );
   }
 }
 
@@ -105,17 +110,30 @@ async function change(step: RetirementStep, { ports, publish }: Work): Promise<v
 const COOLING_DOWN =
   "its protection from deregistration is off, and AWS keeps it up for 24 hours more: left for the next run";
 
-/** Looks at the image, its instances and the decision once more; only where that is the same again does it go. */
-async function deregisterOne(step: RetirementStep, { request, world, ports, publish }: Work): Promise<void> {
-  const name = `${step.image.region} ${step.image.id} (${step.image.name})`;
+/** Looks at an image, its instances and the decision once more; only where that is the same again may it go. */
+async function stillGoes(
+  step: RetirementStep,
+  work: Work,
+): Promise<readonly { readonly step: RetirementStep; readonly image: StoredImage }[]> {
+  let found: StoredImage | undefined;
+  await attempt(step, work, async () => {
+    found = await lookOnceMore(step, work);
+  });
+  return found === undefined ? [] : [{ step, image: found }];
+}
+
+async function lookOnceMore(
+  step: RetirementStep,
+  { request, world, ports, publish }: Work,
+): Promise<StoredImage | undefined> {
   const ec2 = await ports.aws.ec2(step.image.region);
   const [image, launched] = await Promise.all([
     readImage(ec2, step.image),
     instancesOf([step.image], request.application, ports),
   ]);
   if (image === undefined) {
-    ports.log.notice(`${name} is gone already`);
-    return;
+    ports.log.notice(`${nameOf(step)} is gone already`);
+    return undefined;
   }
   const again = planRetirement({
     ...world,
@@ -123,12 +141,22 @@ async function deregisterOne(step: RetirementStep, { request, world, ports, publ
     images: world.images.map((other) => (other.id === image.id ? image : other)),
     launched: new Set([...world.launched, ...launched]),
   }).steps.find((other) => other.image.id === image.id);
-  if (again?.action !== "deregistered") {
-    const why = "it has changed since it was looked at: left for the next run";
-    ports.log.notice(`${name}: ${why}`);
-    publish(step, { action: "waiting", why });
-    return;
-  }
+  if (again?.action === "deregistered") return image;
+  const why = "it has changed since it was looked at: left for the next run";
+  ports.log.notice(`${nameOf(step)}: ${why}`);
+  publish(step, { action: "waiting", why });
+  return undefined;
+}
+
+const nameOf = ({ image: { region, id, name } }: RetirementStep): string => `${region} ${id} (${name})`;
+
+async function deregisterOne(
+  step: RetirementStep,
+  image: StoredImage,
+  { ports, publish }: Work,
+): Promise<void> {
+  const name = nameOf(step);
+  const ec2 = await ports.aws.ec2(image.region);
   const ended = await deregisterWithSnapshots(ec2, image);
   if (ended === "cooling down") {
     ports.log.notice(`${name}: ${COOLING_DOWN}`);

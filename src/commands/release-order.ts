@@ -3,6 +3,7 @@ import type { Digest, ImageId } from "../domain/image.ts";
 import type { BakeReady } from "../image/bake.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
 import type { KeptImage } from "../release/image-files.ts";
+import type { LedgerPage } from "../release/ledger.ts";
 import type { ReleaseKind, ReleaseRecord } from "../release/record.ts";
 import type { ChosenImage } from "./plan.ts";
 import type { RolloutRequest } from "./request.ts";
@@ -20,8 +21,10 @@ export interface ReleaseOrder {
   readonly promotedFrom?: string;
   readonly reason?: string;
   readonly request: RolloutRequest;
-  /** A record is due although the newest one names this image already: something else was on its way. */
-  readonly alwaysRecord?: boolean;
+  /** Whether a record is due although the newest one names this image already: something else was on its way. */
+  readonly alwaysRecord?: (ledger: LedgerPage) => boolean;
+  /** Done again and again while another run holds the environment's lock. */
+  readonly whileLocked?: () => Promise<void>;
   /** Throws where the release must not follow the environment's newest one. */
   readonly guard?: (newest: ReleaseRecord | undefined) => Promise<void>;
 }

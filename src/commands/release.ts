@@ -10,7 +10,13 @@ import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-tem
 import { Pace } from "../rollout/pace.ts";
 import { isOurs } from "../rollout/refresh.ts";
 import { observeSurroundings } from "../rollout/surroundings.ts";
-import { alreadyRuns, instanceCount, observeTarget, type TargetState } from "../rollout/target-state.ts";
+import {
+  alreadyRuns,
+  instanceCount,
+  launchesTheSame,
+  observeTarget,
+  type TargetState,
+} from "../rollout/target-state.ts";
 import { withChanges } from "./changes.ts";
 import { changeOf, retireVersions, rollOutImages, rolloutTools } from "./carry-out.ts";
 import {
@@ -26,10 +32,11 @@ import {
 import { freshnessOf } from "./freshness.ts";
 import { allOf } from "./image.ts";
 import { holding } from "./locks.ts";
+import { overwritten } from "./overwritten.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
 import { writeRecord } from "./recording.ts";
-import type { ReleaseOrder } from "./release-order.ts";
+import type { ComingImages, ReleaseOrder } from "./release-order.ts";
 import { proveSmokeTest } from "./smoke-test.ts";
 
 /**
@@ -64,10 +71,11 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     plan.rollOut ? proveSmokeTest(order.environment.rollout.smokeTest, ports) : undefined,
   ]);
   await underLock(order, ports, async (contended) => {
-    const settled = await lookAgain(contended, { situation, plan }, order, ports);
+    const locked = await lookAgain(contended, { situation, plan }, order, ports);
     // The name may have been taken meanwhile: then the bake is prepared anew, with another.
-    const prepared = settled.plan === plan ? ready : await order.source.prepare(settled.plan.image);
-    const coming = await order.source.obtain(settled.plan.image, prepared);
+    const prepared = locked.plan === plan ? ready : await order.source.prepare(locked.plan.image);
+    const coming = await order.source.obtain(locked.plan.image, prepared);
+    const settled = await lookAfterBake(locked, coming, order, ports);
     const versions = await rollOutImages(settled, coming, order, ports);
     const images = await allOf(coming);
     if (settled.plan.record) await writeRecord(settled, images, versions, started, order, ports);
@@ -78,22 +86,39 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
 
 async function plannedFor(order: ReleaseOrder, situation: Situation, ports: Ports): Promise<ReleasePlan> {
   const { recordPrefix } = order.request.application;
-  return withChanges(planRelease(situation, { ...order, recordPrefix }), situation, order, ports);
+  const alwaysRecord = order.alwaysRecord?.(situation.ledger) ?? false;
+  return withChanges(
+    planRelease(situation, { ...order, recordPrefix, alwaysRecord }),
+    situation,
+    order,
+    ports,
+  );
 }
 
-/** Independent reads, at the same time: the ledger, the targets, the images; then what surrounds the targets. */
+/**
+ * The ledger; then, at the same time, the targets and the images; then what surrounds the targets. The ledger first: a run
+ * that changes what is read after it adds a record, and so is noticed when the lock is held.
+ */
 async function observe(order: ReleaseOrder, ports: Ports): Promise<Situation> {
   const { application } = order.request;
   const { name, targets } = order.environment;
   const names = application.environments.map((environment) => environment.name);
-  const [pages, states, image] = await Promise.all([
-    readLedger(ports.repository, application.recordPrefix, names, ports.log),
+  const pages = await readLedger(ports.repository, application.recordPrefix, names, ports.log);
+  const [states, image] = await Promise.all([
     Promise.all(targets.map((target) => observeTarget(ports.awsOf(order.environment), target))),
     order.source.choose(),
   ]);
   refuseForeignLedger(pages.get(name)?.newest, application.name);
   const [observed, baseImage] = await Promise.all([
-    Promise.all(states.map((state) => withSurroundings(state, image, order, ports))),
+    Promise.all(
+      states.map(async (state) => {
+        const [around, overwrites] = await Promise.all([
+          withSurroundings(state, image, order, ports),
+          overwritten(state, pages, order, ports),
+        ]);
+        return { ...around, overwrites };
+      }),
+    ),
     baseImageNews(image, states, order, ports),
   ]);
   return {
@@ -218,7 +243,8 @@ function underLock(
   work: (contended: boolean) => Promise<void>,
 ): Promise<void> {
   const { name } = order.environment;
-  return holding(environmentLock(name), order.commit, order.request, ports, async (contended) => {
+  const wish = { what: environmentLock(name), commit: order.commit, meanwhile: order.whileLocked };
+  return holding(wish, order.request, ports, async (contended) => {
     try {
       await work(contended);
     } catch (error) {
@@ -241,11 +267,14 @@ async function lookAgain(
   ports: Ports,
 ): Promise<Settled> {
   const { name } = order.environment;
-  const pages = await readLedger(ports.repository, order.request.application.recordPrefix, [name], ports.log);
+  const [pages, gone] = await Promise.all([
+    readLedger(ports.repository, order.request.application.recordPrefix, [name], ports.log),
+    imageIsGone(before, ports),
+  ]);
   const moved = pages.get(name)?.highestNumber !== before.situation.ledger.highestNumber;
   let settled = before;
-  if (contended || moved) {
-    ports.log.info("Another run released meanwhile: looking again");
+  if (contended || moved || gone) {
+    ports.log.info(`${gone ? "The image is gone" : "Another run released meanwhile"}: looking again`);
     settled = await observeAndPlan(order, ports);
   }
   for (;;) {
@@ -253,6 +282,47 @@ async function lookAgain(
     if (foreign.length === 0) return settled;
     await Promise.all(foreign.map((state) => waitFor(state, order, ports)));
     settled = await observeAndPlan(order, ports);
+  }
+}
+
+/** What retires images looks at the lock before it does: what is there once the lock is held, stays. */
+async function imageIsGone({ plan }: Settled, ports: Ports): Promise<boolean> {
+  const { home } = plan.image;
+  if (home.kind === "bake" || !plan.rollOut) return false;
+  const { id, region } = home.image;
+  return (await describeImage(await ports.aws.ec2(region), region, id))?.state !== "available";
+}
+
+/**
+ * A bake takes minutes, in which somebody else may have changed a group: the release is made from what is effective now. A
+ * refresh that was begun meanwhile cannot be ours, and is waited for.
+ */
+async function lookAfterBake(
+  settled: Settled,
+  coming: ComingImages,
+  order: ReleaseOrder,
+  ports: Ports,
+): Promise<Settled> {
+  const { plan, situation } = settled;
+  const image = await coming.get(homeOf(order.environment));
+  if (plan.image.home.kind !== "bake" || image === undefined) return settled;
+  for (;;) {
+    const targets = await Promise.all(
+      situation.targets.map(async (observed): Promise<ObservedTarget> => {
+        const state = await observeTarget(ports.awsOf(order.environment), observed.state.target);
+        return { ...observed, state };
+      }),
+    );
+    const busy = targets.filter(({ state }) => state.activeRefresh !== undefined);
+    await Promise.all(busy.map(({ state }) => waitFor(state, order, ports)));
+    if (busy.length > 0) continue;
+    if (targets.every(({ state }, index) => launchesTheSame(state, situation.targets[index]?.state))) {
+      return settled;
+    }
+    ports.log.info("A target was changed while the image was baked: planning again");
+    const home = { kind: "reuse", image, why: "was baked just now" } as const;
+    const now = { ...situation, targets, image: { ...situation.image, home } };
+    return { situation: now, plan: announce(await plannedFor(order, now, ports), now, ports) };
   }
 }
 

@@ -1,17 +1,13 @@
 import { markdownTable } from "markdown-table";
-import { type Environment, targetName } from "../domain/application.ts";
-import { KilnError, RolloutError } from "../domain/errors.ts";
-import { formatReleaseTag } from "../domain/release-tag.ts";
+import type { Environment } from "../domain/application.ts";
+import { CancelledError, KilnError } from "../domain/errors.ts";
+import { formatReleaseTag, parseReleaseTag } from "../domain/release-tag.ts";
 import { findByIds } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import { chooseRestore, originOf } from "../release/history.ts";
-import { HISTORY_READ, readLedger } from "../release/ledger.ts";
+import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { followRefresh } from "../rollout/follow.ts";
-import { Pace } from "../rollout/pace.ts";
-import { rollBackActive } from "../rollout/refresh.ts";
-import { observeTarget, type TargetState, instanceCount } from "../rollout/target-state.ts";
-import { rolloutTools } from "./carry-out.ts";
+import { observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { regionsOf } from "./image.ts";
 import { homeOf } from "./plan.ts";
 import { ownAccount } from "./own-account.ts";
@@ -19,54 +15,48 @@ import type { Ports } from "./ports.ts";
 import { recordedImage } from "./recorded-image.ts";
 import { releaseTo } from "./release.ts";
 import type { RollbackRequest } from "./request.ts";
+import { isUnrecorded, runsUnrecorded, stopAll, whatIsUnderWay } from "./under-way.ts";
 
 /**
  * `rollback`: the image of an earlier release, rolled out and recorded as a release of its own. Where a refresh is just
- * bringing something unrecorded, and the recorded release is what is wanted, AWS rolls that refresh back instead.
+ * bringing something unrecorded, AWS rolls that refresh back first; if the recorded release is what is wanted, that was all.
  */
 export async function rollback(request: RollbackRequest, ports: Ports): Promise<void> {
   const [environment] = request.environments;
   if (environment === undefined) throw new Error("a rollback of no environment");
-  const [pages, states] = await Promise.all([
-    readLedger(
-      ports.repository,
-      request.application.recordPrefix,
-      [environment.name],
-      ports.log,
-      HISTORY_READ,
-    ),
-    Promise.all(environment.targets.map((target) => observeTarget(ports.awsOf(environment), target))),
-  ]);
-  const history = pages.get(environment.name)?.records ?? [];
+  const { page, states } = await look(environment, request, ports);
+  const history = page.records;
   const [newest] = history;
-  const underWay = newest === undefined ? [] : states.filter((state) => bringsSomethingElse(state, newest));
-  // While something new is on its way, the release before it is the newest recorded one.
+  const coming = await whatIsUnderWay(states, history, environment, request, ports);
+  // While something unrecorded runs or is on its way, the release before it is the newest recorded one.
+  const isLeft =
+    newest !== undefined &&
+    (coming.some(isUnrecorded) || runsUnrecorded(states, history) || isOwn(newest, request));
   const choice =
-    newest !== undefined && request.to === "previous" && (underWay.length > 0 || isOwn(newest, request))
+    isLeft && request.to === "previous"
       ? { kind: "found" as const, record: newest }
       : chooseRestore(history, request.to);
   if (choice.kind === "none") throw await noSuchRelease(choice.why, history, homeOf(environment), ports);
-  const stopped =
-    newest !== undefined &&
-    sameImages(choice.record, newest) &&
-    (await stopAll(underWay, environment, request, ports));
-  await restore(choice.record, history, stopped, environment, request, ports);
+  const isNewest = newest !== undefined && sameImages(choice.record, newest);
+  const stopped = await stopAll(isNewest ? coming : coming.filter(isUnrecorded), environment, request, ports);
+  await restore(choice.record, page, stopped, environment, request, ports);
+}
+
+/** The ledger first: what the targets show is then no older than what it says. */
+async function look(
+  environment: Environment,
+  { application: { recordPrefix } }: RollbackRequest,
+  ports: Ports,
+): Promise<{ readonly page: LedgerPage; readonly states: readonly TargetState[] }> {
+  const { name, targets } = environment;
+  const pages = await readLedger(ports.repository, recordPrefix, [name], ports.log, HISTORY_READ);
+  const states = await Promise.all(targets.map((target) => observeTarget(ports.awsOf(environment), target)));
+  return { page: pages.get(name) ?? { newest: undefined, records: [], highestNumber: 0 }, states };
 }
 
 /** An earlier attempt of this very run came as far as the record: going back once more would be one release too many. */
 function isOwn({ kind, run }: ReleaseRecord, request: RollbackRequest): boolean {
   return kind === "rollback" && run === request.run.url;
-}
-
-/** Has AWS roll all of the running refreshes back; true where that brought each of them back. */
-async function stopAll(
-  underWay: readonly TargetState[],
-  environment: Environment,
-  request: RollbackRequest,
-  ports: Ports,
-): Promise<boolean> {
-  const stopped = await Promise.all(underWay.map((state) => stopRefresh(state, environment, request, ports)));
-  return stopped.length > 0 && stopped.every(Boolean);
 }
 
 function sameImages(a: ReleaseRecord, b: ReleaseRecord): boolean {
@@ -75,16 +65,17 @@ function sameImages(a: ReleaseRecord, b: ReleaseRecord): boolean {
 
 async function restore(
   chosen: ReleaseRecord,
-  history: readonly ReleaseRecord[],
+  page: LedgerPage,
   stopped: boolean,
   environment: Environment,
   request: RollbackRequest,
   ports: Ports,
 ): Promise<void> {
-  const record = originOf(chosen, history);
+  const record = originOf(chosen, page.records);
   ports.log.info(
     `Roll ${environment.name} back to ${formatReleaseTag(record.tag)}: ${record.version}, commit ${record.commit.slice(0, 12)}`,
   );
+  let somethingStopped = stopped;
   await releaseTo(
     {
       kind: "rollback",
@@ -95,11 +86,58 @@ async function restore(
       source: recordedImage(record, regionsOf(environment), ports),
       restores: formatReleaseTag(record.tag),
       ...(request.reason === undefined ? {} : { reason: request.reason }),
-      alwaysRecord: stopped,
+      // What another rollback recorded meanwhile is not to be said twice.
+      alwaysRecord: ({ highestNumber }) => somethingStopped && highestNumber === page.highestNumber,
+      guard: async (now) => refuseForward(now, record, page, request),
+      whileLocked: async () => {
+        if (await stopWhatComes(environment, request, ports)) somethingStopped = true;
+      },
       request,
     },
     ports,
   );
+}
+
+/** Two rollbacks at the same time, and the other one has gone back further: `previous` does not go forward again. */
+function refuseForward(
+  now: ReleaseRecord | undefined,
+  wanted: ReleaseRecord,
+  page: LedgerPage,
+  { to }: RollbackRequest,
+): void {
+  if (to !== "previous" || now?.kind !== "rollback" || now.tag.number <= page.highestNumber) return;
+  const restored = parseReleaseTag(now.restores ?? "");
+  if (restored === undefined || restored.number >= wanted.tag.number) return;
+  throw new KilnError(
+    `Another rollback went back further meanwhile: ${formatReleaseTag(now.tag)} restores release ${restored.number}, and this one was to restore ${wanted.tag.number}`,
+    {
+      state: `${now.tag.environment} runs release ${restored.number} again, as ${now.actor} wanted. This run changed nothing since.`,
+      next: `To go forward again on purpose run the rollback with \`to: ${wanted.tag.number}\`.`,
+    },
+  );
+}
+
+/**
+ * What the run that holds the lock has begun since: a rollback does not wait for it to end, but has it rolled back. Nothing
+ * here ends the wait: what cannot be stopped is waited for.
+ */
+async function stopWhatComes(
+  environment: Environment,
+  request: RollbackRequest,
+  ports: Ports,
+): Promise<boolean> {
+  try {
+    const { page, states } = await look(environment, request, {
+      ...ports,
+      log: { ...ports.log, notice: () => undefined },
+    });
+    const coming = await whatIsUnderWay(states, page.records, environment, request, ports);
+    return await stopAll(coming.filter(isUnrecorded), environment, request, ports);
+  } catch (error) {
+    if (!(error instanceof KilnError) || error instanceof CancelledError) throw error;
+    ports.log.warning(`What ${environment.name} is doing could not be stopped: ${error.message}`);
+    return false;
+  }
 }
 
 /** For an incident: alarms are red already, so none of them is asked, and the whole fleet goes at once. */
@@ -114,66 +152,6 @@ function atOnce(environment: Environment): Environment {
       ...(standby === undefined ? {} : { standby }),
     },
   };
-}
-
-/** Whether a refresh is bringing another configuration to a group whose saved one is the newest record's. */
-function bringsSomethingElse(state: TargetState, newest: ReleaseRecord): boolean {
-  const { activeRefresh, template, target } = state;
-  const wanted =
-    activeRefresh?.DesiredConfiguration?.LaunchTemplate ??
-    activeRefresh?.DesiredConfiguration?.MixedInstancesPolicy?.LaunchTemplate?.LaunchTemplateSpecification;
-  return (
-    wanted !== undefined &&
-    wanted.Version !== template.version &&
-    template.imageId === newest.images[target.region] &&
-    activeRefresh?.Status !== "Cancelling"
-  );
-}
-
-/** Has AWS roll the running refresh back, and waits for it. Returns false where AWS could not: then a refresh is needed. */
-async function stopRefresh(
-  state: TargetState,
-  environment: Environment,
-  request: RollbackRequest,
-  ports: Ports,
-): Promise<boolean> {
-  const { target, activeRefresh } = state;
-  const id = activeRefresh?.InstanceRefreshId ?? "";
-  ports.log.info(`${targetName(target)}: the instance refresh ${id} is still running; AWS rolls it back`);
-  if (request.dryRun) return true;
-  if (activeRefresh?.Status !== "RollbackInProgress") {
-    const answer = await rollBackActive(ports.awsOf(environment), target);
-    if (answer !== "started") {
-      ports.log.info(
-        `${targetName(target)}: the refresh ${answer === "ended" ? "ended before that" : "cannot be rolled back by AWS"}`,
-      );
-      return false;
-    }
-  }
-  ports.unfinished.refreshStarted({ ...target, id, roleToAssume: environment.roleToAssume });
-  const pace = new Pace({
-    capacity: instanceCount(state),
-    warmup: activeRefresh?.Preferences?.InstanceWarmup ?? state.warmup ?? 0,
-    preferences: {},
-    image: "the release that is being stopped",
-  });
-  const { verdict } = await followRefresh(rolloutTools({ environment, request }, ports), {
-    target,
-    id,
-    pace,
-    isWayBack: true,
-  });
-  if (verdict.kind === "failed" || verdict.kind === "rollback-failed") {
-    throw new RolloutError(
-      `${targetName(target)}: the running refresh could not be rolled back: ${verdict.why}`,
-      {
-        rolledBack: false,
-        state: `The group is mixed; new instances are launched from version ${state.template.version} of ${state.template.name}. Nothing was recorded.`,
-        next: "Run the rollback again: it starts a refresh to the recorded release.",
-      },
-    );
-  }
-  return verdict.kind === "rolled-back";
 }
 
 /** Releases shown where `to` means none of them, since GitHub cannot offer a choice. */

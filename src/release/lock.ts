@@ -27,6 +27,8 @@ export interface LockOrder {
   readonly run: LockHolder;
   /** Milliseconds to wait for a lock that another run holds. */
   readonly timeout: number;
+  /** Done before each pause of that wait. */
+  readonly meanwhile?: (() => Promise<void>) | undefined;
 }
 
 /** Who holds a lock: a run of a workflow. */
@@ -111,6 +113,7 @@ export async function takeLock(
       log.notice(`${name} is locked by ${whose}; waiting for up to ${formatDuration(order.timeout)}`);
       said = whose;
     }
+    await order.meanwhile?.();
     await clock.sleep(Math.min(PAUSE, Math.max(0, deadline - clock.now().getTime())), tools.signal);
   }
 }

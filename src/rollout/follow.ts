@@ -12,6 +12,7 @@ import {
   type Polling,
   rollBackActive,
   watchRefresh,
+  whatItBrings,
 } from "./refresh.ts";
 import { obstacles } from "./stall.ts";
 import { type FinalVerdict, verdictOf } from "./verdict.ts";
@@ -36,7 +37,7 @@ export async function waitForForeign(
   const { clock, log, polling, signal } = tools;
   const deadline = clock.now().getTime() + tools.timeout;
   log.notice(
-    `${targetName(target)}: waiting for another instance refresh to end: ${describeRefresh(refresh)}`,
+    `${targetName(target)}: waiting for another instance refresh to end: ${describeRefresh(refresh)}${await whatItBrings(tools.clients, target, refresh)}`,
   );
   await watchRefresh(tools.clients, {
     target,
@@ -45,10 +46,10 @@ export async function waitForForeign(
     pace,
     clock,
     signal,
-    onLook: (look, line) => {
+    onLook: async (look, line) => {
       if (line !== undefined) log.info(`${targetName(target)}: ${line}`);
       if (verdictOf(look).kind !== "pending") return true;
-      if (clock.now().getTime() > deadline) throw foreignRefresh(target, look);
+      if (clock.now().getTime() > deadline) throw await foreignRefresh(tools.clients, target, look);
       return false;
     },
   });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import {
   type DesiredConfiguration,
   type LaunchTemplateOverrides,
+  type LaunchTemplateSpecification,
   UpdateAutoScalingGroupCommand,
 } from "@aws-sdk/client-auto-scaling";
 import {
@@ -147,6 +148,22 @@ export async function imagesOfVersions(
       version.LaunchTemplateData?.ImageId ?? "no image",
     ]),
   );
+}
+
+/** What a version says of itself; undefined where it says nothing, or cannot be read. */
+export async function descriptionOf(
+  ec2: EC2Client,
+  { LaunchTemplateId: id, Version: version }: LaunchTemplateSpecification,
+): Promise<string | undefined> {
+  if (id === undefined || version === undefined) return undefined;
+  try {
+    const { LaunchTemplateVersions } = await ec2.send(
+      new DescribeLaunchTemplateVersionsCommand({ LaunchTemplateId: id, Versions: [version] }),
+    );
+    return LaunchTemplateVersions?.[0]?.VersionDescription;
+  } catch {
+    return undefined;
+  }
 }
 
 function versionOf(template: EffectiveTemplate, number: number): TemplateVersion {

@@ -14,6 +14,7 @@ import { isPassing } from "../aws/errors.ts";
 import { type Target, targetName } from "../domain/application.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import type { Clock } from "../domain/ports.ts";
+import { descriptionOf } from "./launch-template.ts";
 import type { Pace } from "./pace.ts";
 import { ACTIVE_STATUSES } from "./target-state.ts";
 
@@ -82,22 +83,38 @@ export async function startRefresh(
       if (active?.InstanceRefreshId !== undefined && isOurs(active, configuration)) {
         return { id: active.InstanceRefreshId, adopted: true };
       }
-      if (active !== undefined) throw foreignRefresh(target, active, error);
+      if (active !== undefined) throw await foreignRefresh(tools.clients, target, active, error);
       if (tries >= MAX_STARTS) throw error;
       await tools.clock.sleep(START_PAUSE * tries, tools.signal);
     }
   }
 }
 
-export function foreignRefresh(target: Target, refresh: InstanceRefresh, cause?: unknown): KilnError {
+export async function foreignRefresh(
+  clients: AwsClients,
+  target: Target,
+  refresh: InstanceRefresh,
+  cause?: unknown,
+): Promise<KilnError> {
   return new KilnError(
-    `Another instance refresh of ${targetName(target)} is in the way: ${describeRefresh(refresh)}`,
+    `Another instance refresh of ${targetName(target)} is in the way: ${describeRefresh(refresh)}${await whatItBrings(clients, target, refresh)}`,
     {
       state: "This release was not rolled out. The other refresh goes on.",
       next: "Wait until it has ended, then run the job again.",
       cause,
     },
   );
+}
+
+/** Whose a refresh is, as far as the version that it brings says: those of Kiln name their image. */
+export async function whatItBrings(
+  clients: AwsClients,
+  { region }: Target,
+  { DesiredConfiguration }: InstanceRefresh,
+): Promise<string> {
+  const wanted = templateOf(DesiredConfiguration ?? {});
+  const description = wanted && (await descriptionOf(await clients.ec2(region), wanted));
+  return description === undefined ? "" : `, brings version ${wanted?.Version ?? "?"}, "${description}"`;
 }
 
 export function describeRefresh(refresh: InstanceRefresh): string {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   type AutoScalingGroup,
   DescribeAutoScalingGroupsCommand,
@@ -59,6 +60,8 @@ export interface EffectiveTemplate {
   /** `ami-…` or `resolve:ssm:…`. */
   readonly imageId: string | undefined;
   readonly instanceType: string | undefined;
+  /** What the version says of itself: how those that Kiln made are known. */
+  readonly description?: string | undefined;
 }
 
 /** Statuses of a refresh that goes on (API reference, InstanceRefreshStatus). */
@@ -244,6 +247,7 @@ async function effectiveTemplate(
     written,
     imageId: found.LaunchTemplateData?.ImageId,
     instanceType: found.LaunchTemplateData?.InstanceType,
+    description: found.VersionDescription,
   };
 }
 
@@ -309,6 +313,13 @@ export function templatesOf(state: TargetState): readonly EffectiveTemplate[] {
 /** The overrides of the group's mixed instances policy; none where it has no policy. */
 export function overridesOf(state: TargetState): readonly LaunchTemplateOverrides[] {
   return state.mixedInstancesPolicy?.LaunchTemplate?.Overrides ?? [];
+}
+
+/** Whether a target launches what it launched when it was read before. */
+export function launchesTheSame(now: TargetState, before: TargetState | undefined): boolean {
+  const launches = (state: TargetState | undefined): unknown =>
+    state && [templatesOf(state), state.mixedInstancesPolicy];
+  return isDeepStrictEqual(launches(now), launches(before));
 }
 
 /** Every image that the group launches instances from now. */

@@ -1,0 +1,88 @@
+import type { Finished, Subprocess } from "../../src/domain/ports.ts";
+import type { Ec2World } from "../../sandbox/aws/ec2/world.ts";
+import { HOME } from "../../sandbox/sandbox.ts";
+import type { Strand } from "./interleaving.ts";
+
+export const TEMPLATE = "packer/web.pkr.hcl";
+
+export interface PlayedBake {
+  /** Virtual milliseconds from Packer's start to its image. */
+  readonly takes: number;
+  /** Whether the template uses `image_tags`. */
+  readonly tags: boolean;
+}
+
+const fine = (stdout = ""): Finished => ({ code: 0, stdout, stderr: "" });
+
+/** git and Packer as a run sees them: a checkout with one template, and bakes that take virtual time. */
+export class PlayedPrograms implements Subprocess {
+  readonly #strand: Strand;
+  readonly #ec2: Ec2World;
+  /** The template's git object: what decides the content. */
+  readonly #object: string;
+  readonly #bake: PlayedBake;
+  readonly #onBuild: () => void;
+
+  constructor(strand: Strand, ec2: Ec2World, object: string, bake: PlayedBake, onBuild: () => void) {
+    this.#strand = strand;
+    this.#ec2 = ec2;
+    this.#object = object;
+    this.#bake = bake;
+    this.#onBuild = onBuild;
+  }
+
+  async run(command: string, args: readonly string[]): Promise<Finished> {
+    if (command === "packer") return fine(args[0] === "version" ? "Packer v1.16.0" : "");
+    return fine(args[0] === "ls-tree" ? `100644 blob ${this.#object}\t${TEMPLATE}\0` : "");
+  }
+
+  async start(
+    _command: string,
+    _args: readonly string[],
+    options: Parameters<Subprocess["start"]>[2],
+  ): ReturnType<Subprocess["start"]> {
+    this.#onBuild();
+    const stopped = new AbortController();
+    return {
+      pid: 1,
+      output: "/dev/null",
+      exit: this.#build(options.env ?? {}, options.onLine, stopped.signal),
+      stop: () => stopped.abort(new Error("stopped")),
+      kill: () => stopped.abort(new Error("killed")),
+    };
+  }
+
+  async #build(
+    env: Readonly<Record<string, string>>,
+    print: (line: string) => void,
+    stopped: AbortSignal,
+  ): Promise<number> {
+    const name = env["PKR_VAR_image_name"] ?? "";
+    const taken = (): boolean => {
+      const other = this.#ec2
+        .images(HOME)
+        .find((image) => image.name === name && image.deregisteredAt === undefined);
+      if (other !== undefined)
+        print(`==> amazon-ebs.web: Error: AMI Name: '${name}' is used by an existing AMI: ${other.id}`);
+      return other !== undefined;
+    };
+    if (taken()) return 1;
+    print("==> amazon-ebs.web: Launching a source AWS instance...");
+    try {
+      await this.#strand.sleep(this.#bake.takes, stopped);
+    } catch {
+      return 1;
+    }
+    if (taken()) return 1;
+    const tags = JSON.parse(env["PKR_VAR_image_tags"] ?? "{}") as Record<string, string>;
+    const { id } = this.#ec2.addImage(HOME, {
+      name,
+      sourceInstanceId: "i-0123456789abcdef0",
+      tags: this.#bake.tags ? tags : {},
+    });
+    print("==> Builds finished. The artifacts of successful builds are:");
+    print("--> amazon-ebs.web: AMIs were created:");
+    print(`${HOME.region}: ${id}`);
+    return 0;
+  }
+}

@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import { tryAll } from "./seeded.ts";
+import { World } from "./world.ts";
+
+/** `prune` and a release of the very image whose time has come. */
+
+const LONG = { timeout: 3_600_000 };
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+
+/** An environment that runs `b`, and an image of `c` that is long deprecated: any prune deregisters it. */
+async function withOldImage(seed: number): Promise<{ readonly world: World; readonly c: `ami-${string}` }> {
+  const world = await World.open(seed);
+  const c = world.addImage("c", { days: 200 });
+  const b = world.addImage("b", { days: 20 });
+  for (const image of world.aws.ec2.images())
+    if (image.id === c) image.deprecatedAt = world.aws.clock.now() - 100 * DAY;
+  world.addEnvironment("production", b);
+  world.addRecord("production", 1, "c", c);
+  world.addRecord("production", 2, "b", b);
+  world.prune = { keep: 1, minAge: 7 * DAY, grace: 14 * DAY };
+  return { world, c };
+}
+
+describe("a prune at the same time", () => {
+  test(
+    "and a deploy that uses the image again: it has it, or bakes it anew, at the latest when it is run again",
+    LONG,
+    async () =>
+      expect(
+        await tryAll({
+          name: "a prune and a deploy of an old image",
+          play: async (seed) => {
+            const { world, c } = await withOldImage(seed);
+            const jobs = [
+              world.begin({ command: "prune", after: world.random() * 2000 }),
+              world.begin({ command: "deploy", content: "c", after: world.random() * 2000 }),
+            ];
+            const [pruned, deployed] = await world.play(Promise.all(jobs));
+            const wrong: string[] = [];
+            if (pruned?.error !== undefined) wrong.push(`the prune failed: ${pruned.error}`);
+            const kept = world.isThere(c);
+            if (deployed?.error === undefined) wrong.push(...world.runsRecord("production"));
+            else {
+              if (kept) wrong.push(`the deploy failed, and not for want of its image: ${deployed.error}`);
+              if (world.records("production").length !== 2) wrong.push("it failed, and is recorded");
+              const again = await world.play(world.begin({ command: "deploy", content: "c" }));
+              if (again.error !== undefined) wrong.push(`the second run failed: ${again.error}`);
+              wrong.push(...world.runsRecord("production"));
+            }
+            const what = world.builds.length > 0 ? "baked" : "reused";
+            return world.played(wrong, [
+              deployed?.error === undefined ? `${what}, image ${kept ? "kept" : "gone"}` : "run again",
+            ]);
+          },
+        }),
+      ).toEqual([]),
+  );
+
+  test(
+    "and a rollback to the image: it restores it, or changes nothing and says that it is gone",
+    LONG,
+    async () =>
+      expect(
+        await tryAll({
+          name: "a prune and a rollback to an old image",
+          play: async (seed) => {
+            const { world, c } = await withOldImage(seed);
+            const jobs = [
+              world.begin({ command: "prune", after: world.random() * 2000 }),
+              world.begin({ command: "rollback", to: "1", after: world.random() * 2000 }),
+            ];
+            const [pruned, back] = await world.play(Promise.all(jobs));
+            const wrong = world.runsRecord("production");
+            if (pruned?.error !== undefined) wrong.push(`the prune failed: ${pruned.error}`);
+            const restored = world.records("production").length === 3;
+            if (restored !== (back?.error === undefined)) wrong.push("its end and its record differ");
+            if (restored && !world.isThere(c)) wrong.push("it runs an image that is gone");
+            if (!restored && world.isThere(c))
+              wrong.push(`it failed, and the image is there: ${back?.error}`);
+            return world.played(wrong, [
+              restored ? "restored" : /is gone/.test(back?.error ?? "") ? "said it is gone" : "rolled back",
+            ]);
+          },
+        }),
+      ).toEqual([]),
+  );
+});
