@@ -85,4 +85,24 @@ describe("a prune at the same time", () => {
         }),
       ).toEqual([]),
   );
+
+  test("as another: the image goes once, and neither is red", LONG, async () =>
+    expect(
+      await tryAll({
+        name: "two prunes",
+        play: async (seed) => {
+          const { world, c } = await withOldImage(seed);
+          const jobs = [0, 1].map(() => world.begin({ command: "prune", after: world.random() * 1000 }));
+          const runs = await world.play(Promise.all(jobs));
+          const wrong = runs.flatMap(({ error }) => error ?? []);
+          if (world.isThere(c)) wrong.push("the image is still there");
+          const gone = runs.filter(({ facts }) =>
+            facts.prune?.images.some(({ imageId, action }) => imageId === c && action === "deregistered"),
+          );
+          if (gone.length !== 1) wrong.push(`${gone.length} say that they deregistered it`);
+          return world.played(wrong, ["gone once"]);
+        },
+      }),
+    ).toEqual([]),
+  );
 });

@@ -134,6 +134,8 @@ export class PruneStage implements AsyncDisposable {
       readonly settings?: PruneSettings;
       readonly only?: string;
       readonly signal?: AbortSignal;
+      /** What happens between the plan and the first thing that is done. */
+      readonly meanwhile?: () => void;
     } = {},
   ): Promise<Pruned> {
     const mark = this.sandbox.log.entries.length;
@@ -156,7 +158,14 @@ export class PruneStage implements AsyncDisposable {
           dryRun: options.dryRun ?? false,
           run: { repository: "acme/web" },
         },
-        this.#ports(log, (more) => (facts = { ...facts, ...more }), options.signal),
+        this.#ports(
+          log,
+          (more) => {
+            if (facts.prune === undefined) options.meanwhile?.();
+            facts = { ...facts, ...more };
+          },
+          options.signal,
+        ),
       );
     } catch (caught) {
       error = caught;

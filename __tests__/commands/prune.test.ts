@@ -359,12 +359,7 @@ describe("right before a deregistration", () => {
   ])("%s changed: it stays, and the others go", async (_, change) => {
     const { stage, first, second } = await withTwoToGo();
     await using _stage = stage;
-    const readRef = stage.repository.readRef.bind(stage.repository);
-    stage.repository.readRef = async (ref) => {
-      change(stage, first);
-      return readRef(ref);
-    };
-    const { error, writes } = await stage.prune();
+    const { error, writes } = await stage.prune({ meanwhile: () => change(stage, first) });
     expect(error).toBeUndefined();
     expect(writes).toEqual(["DeregisterImage"]);
     expect(stage.left()).toContain(first);
@@ -374,12 +369,9 @@ describe("right before a deregistration", () => {
   test("an image that is gone is nobody's failure", async () => {
     const { stage, first, second } = await withTwoToGo();
     await using _ = stage;
-    const readRef = stage.repository.readRef.bind(stage.repository);
-    stage.repository.readRef = async (ref) => {
-      imageOf(stage, first).deregisteredAt = 0;
-      return readRef(ref);
-    };
-    const { error, log } = await stage.prune();
+    const { error, log } = await stage.prune({
+      meanwhile: () => void (imageOf(stage, first).deregisteredAt = 0),
+    });
     expect(error).toBeUndefined();
     expect(log).toContain(`notice: eu-west-1 ${first} (web-first) is gone already`);
     expect(stage.left()).not.toContain(second);

@@ -158,6 +158,10 @@ async function deregisterOne(
   const name = nameOf(step);
   const ec2 = await ports.aws.ec2(image.region);
   const ended = await deregisterWithSnapshots(ec2, image);
+  if (ended === "gone already") {
+    ports.log.notice(`${name} is gone already`);
+    return;
+  }
   if (ended === "cooling down") {
     ports.log.notice(`${name}: ${COOLING_DOWN}`);
     publish(step, { action: "waiting", why: COOLING_DOWN });

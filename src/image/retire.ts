@@ -149,7 +149,9 @@ async function unprotect(ec2: EC2Client, image: StoredImage): Promise<void> {
 
 /** What came of a deregistration: the image is gone with its snapshots, but for those that are left; or it is protected. */
 export type Deregistration =
-  { readonly left: readonly { readonly snapshot: string; readonly code: string }[] } | "cooling down";
+  | { readonly left: readonly { readonly snapshot: string; readonly code: string }[] }
+  | "cooling down"
+  | "gone already";
 
 /**
  * Deregisters an image and deletes its snapshots, in one request whose answer has a code for each snapshot (API reference,
@@ -168,6 +170,7 @@ export async function deregisterWithSnapshots(ec2: EC2Client, image: StoredImage
       ),
     };
   } catch (error) {
+    if (hasCode(error, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")) return "gone already";
     // An earlier run, or somebody else, took a protection with a cooldown off; the code is not documented.
     if (hasCode(error, "OperationNotPermitted")) return "cooling down";
     throw error;
