@@ -1,3 +1,4 @@
+import { wallClock } from "../../src/action/wall-clock.ts";
 import { createAwsClients, type AwsClients } from "../../src/aws/clients.ts";
 import { type AutoScalingWorld, createAutoScalingWorld } from "../../sandbox/aws/autoscaling/world.ts";
 import { createCloudWatchWorld } from "../../sandbox/aws/cloudwatch.ts";
@@ -51,7 +52,9 @@ async function shared(clock: SandboxClock): Promise<Shared> {
   process.env["AWS_ENDPOINT_URL"] = aws.url;
   process.env["AWS_ACCESS_KEY_ID"] = ACCESS_KEY;
   process.env["AWS_SECRET_ACCESS_KEY"] = "sandbox";
-  return Object.assign(state, { clients: createAwsClients({ userAgent: [["kiln", "test"]] }) });
+  return Object.assign(state, {
+    clients: createAwsClients({ userAgent: [["kiln", "test"]], clock: wallClock }),
+  });
 }
 
 function member(object: object, name: string | symbol): unknown {
