@@ -170,7 +170,7 @@ async function startGitHub(
     private: true,
   });
   const tokens: GitHubTokens = {
-    [TOKEN]: { login: "octocat", permissions: { contents: "write", actions: "read" } },
+    [TOKEN]: { login: "octocat", permissions: { metadata: "read", contents: "write", actions: "read" } },
   };
   const identity = createIdentityProvider(repository);
   const github = await startGitHubServer({

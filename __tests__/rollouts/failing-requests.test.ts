@@ -70,3 +70,37 @@ describe("each request failed in turn", () => {
     expect(tallies.flatMap(({ wrong }) => wrong)).toEqual([]);
   });
 });
+
+test("a rollback whose answer was lost goes on, and is not cancelled", async () => {
+  await using stage = await ReleaseStage.open();
+  stage.addGroup("web", 2);
+  stage.sandbox.faults.inject({ action: "RollbackInstanceRefresh" }, { kind: "drop-after" });
+  const { error } = await stage.release(
+    [HERE],
+    { strategy: "canary", smokeTest: { command: ["curl"], timeout: 60 } },
+    { test: { code: 1 } },
+  );
+  expect(String(error)).toContain("smoke test");
+  const refreshes = stage.sandbox.autoScaling.refreshes("web").map(({ status }) => status);
+  expect(refreshes).toEqual(["RollbackSuccessful"]);
+  expect(stage.running("web")).toEqual([stage.oldImage, stage.oldImage]);
+});
+
+test("a version that Auto Scaling does not see yet is no failed release", async () => {
+  await using stage = await ReleaseStage.open();
+  stage.addGroup("web", 2);
+  stage.sandbox.faults.inject(
+    { action: "StartInstanceRefresh" },
+    {
+      kind: "reply",
+      status: 400,
+      code: "ValidationError",
+      message:
+        "You must use a valid fully-formed launch template. The specified launch template, with template ID lt-1, version 2, does not exist.",
+    },
+    { times: 2 },
+  );
+  const { error } = await stage.release([HERE], ROLLING);
+  expect(error).toBeUndefined();
+  expect(stage.sandbox.autoScaling.refreshes("web").map(({ status }) => status)).toEqual(["Successful"]);
+});

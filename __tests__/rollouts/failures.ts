@@ -201,7 +201,7 @@ export async function undisturbed(
   await using stage = await story.open();
   const mark = stage.sandbox.log.entries.length;
   const { error } = await story.run(stage);
-  if (error !== undefined) throw error;
+  if (error !== undefined) throw new Error(told(error));
   return { log: stage.sandbox.log.since(mark), end: JSON.stringify(story.end(stage)) };
 }
 

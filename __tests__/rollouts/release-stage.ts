@@ -21,7 +21,7 @@ import { createRepository } from "../../src/github/repository.ts";
 import { describeImage } from "../../src/image/catalogue.ts";
 import { findCopy } from "../../src/image/copies.ts";
 import { formatReleaseTag } from "../../src/domain/release-tag.ts";
-import { type Lock, releaseLock } from "../../src/release/lock.ts";
+import { type Lock, releaseLock, takeLock } from "../../src/release/lock.ts";
 import { formatRecord, type ReleaseRecord } from "../../src/release/record.ts";
 import type { GroupRequest, HealthRule } from "../../sandbox/aws/autoscaling/world.ts";
 import type { Place } from "../../sandbox/aws/fleet.ts";
@@ -419,15 +419,25 @@ export class ReleaseStage implements AsyncDisposable {
   }
 
   /** `promote` from qa. */
-  promote(targets: readonly Target[], rollout: RolloutSettings): Promise<Released> {
+  promote(
+    targets: readonly Target[],
+    rollout: RolloutSettings,
+    options: ReleaseOptions = {},
+  ): Promise<Released> {
     return this.release(targets, rollout, {
+      ...options,
       work: (request, ports) => promote({ ...request, from: "qa" }, ports),
     });
   }
 
   /** `rollback` to the release before. */
-  rollBack(targets: readonly Target[], rollout: RolloutSettings): Promise<Released> {
+  rollBack(
+    targets: readonly Target[],
+    rollout: RolloutSettings,
+    options: ReleaseOptions = {},
+  ): Promise<Released> {
     return this.release(targets, rollout, {
+      ...options,
       work: (request, ports) =>
         rollback({ ...request, to: "previous", reason: undefined, incident: false }, ports),
     });
@@ -441,5 +451,34 @@ export class ReleaseStage implements AsyncDisposable {
 
   prune(targets: readonly Target[]): Promise<Released> {
     return this.release(targets, ROLLING, { work: (request, ports) => prune(request, ports) });
+  }
+
+  /** A lock, as a run that was killed left it. */
+  async abandonLock(ref: string): Promise<void> {
+    this.#runs += 1;
+    const run = String(this.#runs);
+    this.sandbox.repository.addRun({ id: this.#runs, status: "completed", conclusion: "failure" });
+    const repository = createRepository(this.#octokit(), "acme/web");
+    const url = `https://github.com/acme/web/actions/runs/${run}`;
+    await takeLock(
+      {
+        what: { ref, name: ref, tag: "kiln-lock" },
+        commit: this.#commit,
+        run: { id: run, attempt: "1", url, actor: "octocat" },
+        timeout: 0,
+      },
+      {
+        repository,
+        clock: this.time,
+        log: {
+          info: () => undefined,
+          debug: () => undefined,
+          notice: () => undefined,
+          warning: () => undefined,
+          group: (_, work) => work(),
+        },
+        signal: new AbortController().signal,
+      },
+    );
   }
 }

@@ -6,6 +6,8 @@ import type { GitHubRepository } from "./repository.ts";
 export interface GitHubToken {
   readonly login: string;
   readonly permissions: {
+    /** What a job's token always has for its own repository, and cannot be without: it sees that there is one. */
+    readonly metadata?: "read";
     readonly contents: "read" | "write" | "none";
     readonly actions: "read" | "none";
     /** Cannot be given to GITHUB_TOKEN; an App's or a person's token may have it. */
@@ -29,11 +31,16 @@ export function authenticate(headers: IncomingHttpHeaders, tokens: GitHubTokens)
 
 /** Whether the token sees the repository at all. */
 export function sees(token: GitHubToken, repository: GitHubRepository): boolean {
-  const { contents, actions } = token.permissions;
-  return !repository.private || contents !== "none" || actions !== "none";
+  const { contents, actions, metadata } = token.permissions;
+  return !repository.private || contents !== "none" || actions !== "none" || metadata === "read";
 }
 
-/** Throws what GitHub answers when the token may not do this. What is public can be read with any token. */
+/** Whether it sees what is in the repository. What is public can be read with any token. */
+export function reads(token: GitHubToken, repository: GitHubRepository): boolean {
+  return !repository.private || token.permissions.contents !== "none";
+}
+
+/** Throws what GitHub answers when the token may not do this. */
 export function authorize(
   token: GitHubToken,
   repository: GitHubRepository,
@@ -44,7 +51,7 @@ export function authorize(
   const { contents, actions } = token.permissions;
   const allowed: Record<Needs, boolean> = {
     "metadata=read": true,
-    "contents=read": !repository.private || contents !== "none",
+    "contents=read": reads(token, repository),
     "contents=write": contents === "write",
     "actions=read": !repository.private || actions === "read",
   };

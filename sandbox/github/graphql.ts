@@ -1,7 +1,7 @@
 import type { DocumentNode, ExecutionResult } from "graphql";
 import { execute, GraphQLError, Kind, OperationTypeNode, parse, validate } from "graphql";
 import type { GitHubToken } from "./access.ts";
-import { sees } from "./access.ts";
+import { reads, sees } from "./access.ts";
 import type { Answer, Body } from "./endpoint.ts";
 import { isBody, nodeId } from "./endpoint.ts";
 import type { GitObject, GitRef, ObjectType } from "./git.ts";
@@ -32,7 +32,8 @@ export async function answerGraphql(
   const rootValue = {
     repository: (args: { owner: string; name: string }) => {
       const repository = find(args.owner, args.name);
-      if (repository !== undefined && sees(token, repository)) return repositoryNode(repository);
+      if (repository !== undefined && sees(token, repository))
+        return reads(token, repository) ? repositoryNode(repository) : withoutContents(repository);
       const message = `Could not resolve to a Repository with the name '${args.owner}/${args.name}'.`;
       throw graphqlError("NOT_FOUND", message);
     },
@@ -156,6 +157,18 @@ function repositoryNode(repository: GitHubRepository): object {
       };
     },
   };
+}
+
+/**
+ * A repository to a token that sees it and not its contents: fields that the token may not have are null, with an error
+ * each (actions/create-github-app-token #200, fpicalausa/remove-stale-branches #49).
+ */
+function withoutContents(repository: GitHubRepository): object {
+  const refuse = (): never => {
+    throw graphqlError("FORBIDDEN", "Resource not accessible by integration");
+  };
+  const hidden = { defaultBranchRef: refuse, ref: refuse, object: refuse, refs: refuse };
+  return { ...repositoryNode(repository), ...hidden };
 }
 
 function actorNode(actor: Actor | undefined): object | null {

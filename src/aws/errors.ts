@@ -1,4 +1,4 @@
-import { RemoteError } from "../domain/errors.ts";
+import { hasCode, RemoteError } from "../domain/errors.ts";
 import type { RenewalFailure } from "./renewal.ts";
 
 interface Request {
@@ -95,6 +95,23 @@ function requestIdOf(error: Error): string | undefined {
   const metadata =
     "$metadata" in error ? (error.$metadata as { readonly requestId?: string } | undefined) : undefined;
   return metadata?.requestId;
+}
+
+const GONE = [
+  "InvalidAMIID.NotFound",
+  "InvalidAMIID.Unavailable",
+  "InvalidVolume.NotFound",
+  "InvalidGroup.NotFound",
+] as const;
+
+/** A removal of what is there; undefined where it is gone already, as after a removal whose answer was lost. */
+export async function unlessGone<T>(removal: Promise<T>): Promise<T | undefined> {
+  try {
+    return await removal;
+  } catch (error) {
+    if (hasCode(error, ...GONE)) return undefined;
+    throw error;
+  }
 }
 
 const PASSING_CODES: ReadonlySet<string> = new Set([

@@ -93,14 +93,15 @@ async function readImages(
   records: readonly (ReleaseRecord | undefined)[],
   ports: Ports,
 ): Promise<Omit<Images, "freshness">> {
-  const account = ownAccount(regions[0] ?? "", ports);
   const byRegion = regions.map(async (region) => {
     const ids = records.flatMap((record) =>
       [record?.images[region] ?? [], record?.baseImages[region] ?? []].flat(),
     );
     return [region, await findByIds(await ports.aws.ec2(region), region, ids)] as const;
   });
-  return { account: await account, byRegion: new Map(await Promise.all(byRegion)) };
+  // Together: what fails while nobody waits for it ends the process.
+  const [account, ...found] = await Promise.all([ownAccount(regions[0] ?? "", ports), ...byRegion]);
+  return { account, byRegion: new Map(found) };
 }
 
 /** A target as it is, or why it could not be read. */

@@ -59,13 +59,11 @@ function permissionToGive(error: Error): string {
   const [first = "", ...others] = accepted.split(";").map((set) => set.trim());
   const wanted = first
     .split(",")
-    .map((permission) => `\`${permission.replace("=", ": ")}\``)
+    .map((permission) => `\`permissions: ${permission.replace("=", ": ")}\``)
     .join(" and ");
   const workflows = others.some((set) => set.includes("workflows"))
     ? " For a commit that changes workflow files and is no branch's tip, GitHub also wants the `workflows` permission, which only a GitHub App's or a personal token can have: pass one as `token`."
     : "";
-  const ruleset = first.includes("write")
-    ? " A ruleset that restricts tags or refs has the same effect."
-    : "";
-  return `Give the job ${wanted}: a line under the job's \`permissions:\` in the workflow.${workflows}${ruleset}`;
+  const ruleset = first.includes("write") ? " A ruleset that restricts tags or refs does the same." : "";
+  return `Give the job ${wanted} in the workflow; what is not listed there is none.${workflows}${ruleset}`;
 }

@@ -5,6 +5,7 @@ import {
   type EC2Client,
   type Image as Ec2Image,
 } from "@aws-sdk/client-ec2";
+import { unlessGone } from "../aws/errors.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import { type Digest, type ImageId, isImageId, TAG } from "../domain/image.ts";
@@ -182,5 +183,5 @@ export async function tagImage(
 
 /** Removes an image that this run made, with its snapshots (API reference, DeregisterImage). */
 export async function deregister(ec2: EC2Client, id: ImageId): Promise<void> {
-  await ec2.send(new DeregisterImageCommand({ ImageId: id, DeleteAssociatedSnapshots: true }));
+  await unlessGone(ec2.send(new DeregisterImageCommand({ ImageId: id, DeleteAssociatedSnapshots: true })));
 }

@@ -12,6 +12,7 @@ import {
   type Instance,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
+import { unlessGone } from "../aws/errors.ts";
 import { hasCode } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
@@ -135,7 +136,7 @@ async function removeVolumes(ec2: EC2Client, ids: readonly string[], { log }: Sw
   const left = (Volumes ?? []).flatMap(({ VolumeId, State }) =>
     VolumeId !== undefined && State === "available" ? [VolumeId] : [],
   );
-  await Promise.all(left.map((VolumeId) => ec2.send(new DeleteVolumeCommand({ VolumeId }))));
+  await Promise.all(left.map((VolumeId) => unlessGone(ec2.send(new DeleteVolumeCommand({ VolumeId })))));
   if (left.length > 0) log.info(`Deleted the bake's volumes ${left.join(", ")}`);
 }
 
@@ -152,7 +153,9 @@ async function removeHalfMade(ec2: EC2Client, traces: BakeTraces, { log }: Sweep
     log.info(`The bake's image ${traces.image} is whole: the next run of the job takes it up`);
     return;
   }
-  await ec2.send(new DeregisterImageCommand({ ImageId: traces.image, DeleteAssociatedSnapshots: true }));
+  await unlessGone(
+    ec2.send(new DeregisterImageCommand({ ImageId: traces.image, DeleteAssociatedSnapshots: true })),
+  );
   log.info(`Removed the half-made image ${traces.image} with its snapshots`);
 }
 
@@ -172,7 +175,7 @@ async function removeSecurityGroup(ec2: EC2Client, name: string, tools: SweepToo
   for (const { GroupId } of SecurityGroups ?? []) {
     for (;;) {
       try {
-        await ec2.send(new DeleteSecurityGroupCommand({ GroupId }));
+        await unlessGone(ec2.send(new DeleteSecurityGroupCommand({ GroupId })));
         break;
       } catch (error) {
         // Until the instance's network interface is gone.

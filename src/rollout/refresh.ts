@@ -78,7 +78,7 @@ export async function startRefresh(
       throw new KilnError(`AWS started a refresh of ${targetName(target)} without telling its id`);
     } catch (error) {
       const inProgress = hasCode(error, "InstanceRefreshInProgress", "InstanceRefreshInProgressFault");
-      if (!inProgress && !isPassing(error)) throw error;
+      if (!inProgress && !isPassing(error) && !isVersionUnseen(error)) throw error;
       const active = await activeRefresh(tools.clients, target);
       if (active?.InstanceRefreshId !== undefined && isOurs(active, configuration)) {
         return { id: active.InstanceRefreshId, adopted: true };
@@ -88,6 +88,15 @@ export async function startRefresh(
       await tools.clock.sleep(START_PAUSE * tries, tools.signal);
     }
   }
+}
+
+/**
+ * The template version was made a moment ago, and Auto Scaling, which looks it up in EC2, does not see it yet (EC2 developer
+ * guide, eventual consistency). The code stands for many things, so that the words have to tell.
+ */
+function isVersionUnseen(error: unknown): boolean {
+  const said = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
+  return hasCode(error, "ValidationError") && /launch template.*(?:does not exist|not found)/i.test(said);
 }
 
 export async function foreignRefresh(
@@ -163,9 +172,10 @@ export async function rollBackActive(
     return "started";
   } catch (error) {
     if (hasCode(error, "ActiveInstanceRefreshNotFound", "ActiveInstanceRefreshNotFoundFault")) return "ended";
-    if (hasCode(error, "IrreversibleInstanceRefresh", "IrreversibleInstanceRefreshFault"))
-      return "impossible";
-    throw error;
+    if (!hasCode(error, "IrreversibleInstanceRefresh", "IrreversibleInstanceRefreshFault")) throw error;
+    // Also the answer to a second try, where the first one's was lost: what rolls back must not be cancelled then.
+    const active = await activeRefresh(clients, target);
+    return active?.Status === "RollbackInProgress" ? "started" : "impossible";
   }
 }
 
