@@ -136,3 +136,20 @@ describe("each request failed in turn", () => {
     expect(tallies.flatMap(({ wrong }) => wrong)).toEqual([]);
   });
 });
+
+test("an image whose deregistration was not answered is gone, not failed", async () => {
+  await using stage = await PRUNE.open();
+  stage.sandbox.faults.inject({ action: "DeregisterImage" }, { kind: "drop-after" });
+  const { error } = await PRUNE.run(stage);
+  expect(error).toBeUndefined();
+  const gone = stage.sandbox.ec2.images(HOME).filter(({ deregisteredAt }) => deregisteredAt !== undefined);
+  expect(gone.map(({ name }) => name)).toEqual(["gone"]);
+});
+
+test("what fails twice at the same time fails the run, not the process", async () => {
+  await using stage = await STATUS.open();
+  const no = { kind: "reply", status: 403, code: "AccessDenied", message: "no" } as const;
+  stage.sandbox.faults.inject({ action: /^(?:GetCallerIdentity|DescribeImages)$/ }, no, { times: 9 });
+  const { error } = await STATUS.run(stage);
+  expect(String(error)).toContain("The role may not do");
+});

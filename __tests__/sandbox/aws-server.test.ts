@@ -6,6 +6,7 @@ import {
   DescribeRegionsCommand,
 } from "@aws-sdk/client-ec2";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { startAwsServer } from "../../sandbox/aws/server.ts";
 import { home, refusal, setStage } from "./ec2-stage.ts";
@@ -241,6 +242,32 @@ describe("faults", () => {
     stage.faults.inject(match, { kind: "drop-after" });
     await expect(post(stage, keyPair)).rejects.toThrow("fetch failed");
     expect(stage.world.keyPairs()).toHaveLength(1);
+  });
+
+  test("cut: it happened, and the answer breaks off", async () => {
+    const stage = await setStage();
+    stage.faults.inject(match, { kind: "cut" });
+    await expect(post(stage, keyPair)).rejects.toThrow("terminated");
+    expect(stage.world.keyPairs()).toHaveLength(1);
+  });
+
+  test.each([
+    ["silence-before", 0],
+    ["silence-after", 1],
+  ] as const)("%s: no answer, and the connection stays open", async (kind, made) => {
+    const stage = await setStage();
+    stage.faults.inject(match, { kind });
+    const answer = await Promise.race([post(stage, keyPair), sleep(200, "silence")]);
+    expect(answer).toBe("silence");
+    expect(stage.world.keyPairs()).toHaveLength(made);
+  });
+
+  test("unseen: after it was made, a list does not show it", async () => {
+    const stage = await setStage();
+    stage.faults.inject({ action: "DescribeKeyPairs", after: "CreateKeyPair" }, { kind: "unseen" });
+    const list = async () => (await stage.ec2.send(new DescribeKeyPairsCommand({}))).KeyPairs?.length ?? 0;
+    await post(stage, { ...keyPair, KeyName: "before" });
+    expect([await list(), await list()]).toEqual([0, 1]);
   });
 
   test("delay: late, and then as usual", async () => {

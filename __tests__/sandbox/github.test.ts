@@ -326,6 +326,33 @@ describe("permissions", () => {
     await other.close();
   });
 
+  test("a token without contents sees a private repository, and nothing in it", async () => {
+    const options = { owner: "acme", name: "bare", path: join(folder, "bare"), private: true };
+    const hidden = await createRepository(options);
+    await hidden.addCommit({ message: "one" });
+    const permissions = { metadata: "read", contents: "none", actions: "none" } as const;
+    const other = await start({
+      repositories: [hidden],
+      tokens: { reader: { login: "octocat", permissions } },
+    });
+    const bare = { owner: "acme", repo: "bare" };
+    const job = octokit("reader", other);
+    expect((await job.rest.repos.get(bare)).status).toBe(200);
+    await expect(job.rest.git.getRef({ ...bare, ref: "heads/main" })).rejects.toMatchObject({
+      status: 403,
+      message: /^Resource not accessible by integration/,
+      response: { headers: { "x-accepted-github-permissions": "contents=read" } },
+    });
+    await expect(
+      job.graphql(
+        '{repository(owner:"acme",name:"bare"){ refs(refPrefix:"refs/heads/",first:1){totalCount}}}',
+      ),
+    ).rejects.toMatchObject({
+      errors: [{ type: "FORBIDDEN", path: ["repository", "refs"] }],
+    });
+    await other.close();
+  });
+
   test("a commit with workflow changes that is no branch's tip can need workflows", async () => {
     const changed = await repository.addCommit({
       message: "ci",
@@ -683,6 +710,26 @@ describe("the service", () => {
     await octokit().graphql("{__typename}");
     expect(performance.now() - before).toBeGreaterThan(45);
     expect(log.entries.map(({ status }) => status)).toEqual([403, 0, 0, 502, 200]);
+  });
+
+  test("breaks answers off, keeps silent, and does not show what was just made", async () => {
+    const authorization = "token writer";
+    const url = `${server.apiUrl}/repos/acme/shop/git/ref/tags/z`;
+    const read = async (): Promise<number> => (await fetch(url, { headers: { authorization } })).status;
+    faults.inject({ action: /^GET/, after: /^POST .*refs$/ }, { kind: "unseen" });
+    expect(await read()).toBe(404);
+    await octokit().rest.git.createRef({ ...ref, ref: "refs/tags/z", sha: first });
+    expect([await read(), await read()]).toEqual([404, 200]);
+    faults.inject({ action: "POST /graphql" }, { kind: "unseen" });
+    const list =
+      '{repository(owner:"acme",name:"shop"){ p0: refs(refPrefix:"refs/tags/",first:1){nodes{name}}}}';
+    expect(await octokit().graphql(list)).toEqual({ repository: { p0: { nodes: [] } } });
+    faults.inject({ action: /^GET/ }, { kind: "cut" });
+    const cut = await fetch(url, { headers: { authorization } });
+    await expect(cut.text()).rejects.toThrow("terminated");
+    faults.inject({ action: /^GET/ }, { kind: "silence-after" });
+    const signal = AbortSignal.timeout(200);
+    await expect(fetch(url, { headers: { authorization }, signal })).rejects.toThrow("timeout");
   });
 
   test("refuses what is not JSON and does not know other paths", async () => {
