@@ -108,8 +108,8 @@ describe("the application", () => {
       ),
     ).toBe(
       [
-        `input application: ".x" cannot be a segment of a git ref: letters, digits, '.', '_' and '-' only, not beginning with '.' or '-'`,
-        `input environment: "a/b" cannot be a segment of a git ref: letters, digits, '.', '_' and '-' only, not beginning with '.' or '-'`,
+        `input application: ".x" cannot be a segment of a git ref: at most 100 letters, digits, '.', '_' and '-' only, not beginning with '.' or '-'`,
+        `input environment: "a/b" cannot be a segment of a git ref: at most 100 letters, digits, '.', '_' and '-' only, not beginning with '.' or '-'`,
       ].join("\n"),
     );
   });

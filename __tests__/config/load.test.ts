@@ -416,7 +416,7 @@ describe("every problem is told with its place", () => {
     (name) => {
       const text = `image: { template: web.pkr.hcl }\nenvironments:\n  "${name}":\n    targets: ${TARGET}\n`;
       expect(problemsOf(text)).toStrictEqual([
-        `3:3 "environments.${name}" must be usable as one segment of a git ref: letters, digits, '.', '_' and '-', not beginning with '.' or '-', not ending with '.' or '.lock', without '..'`,
+        `3:3 "environments.${name}" must be usable as one segment of a git ref: at most 100 letters, digits, '.', '_' and '-', not beginning with '.' or '-', not ending with '.' or '.lock', without '..'`,
       ]);
     },
   );

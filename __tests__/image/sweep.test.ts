@@ -79,7 +79,7 @@ function left({ world }: Stage): Record<string, number> {
   };
 }
 
-test("what Packer made is told by its own words, the first of each kind", () => {
+test("what Packer made is told by its own words, the first of each kind", async () => {
   const output = [
     `==> amazon-ebs.web: Creating temporary keypair: ${NAME}`,
     `==> amazon-ebs.web: Creating temporary security group for this instance: ${GROUP}`,
@@ -89,7 +89,7 @@ test("what Packer made is told by its own words, the first of each kind", () => 
     "    amazon-ebs.web: AMI: ami-6b9ec1adb3ae0ac0b",
     "==> amazon-ebs.web: Waiting for AMI to become ready...",
   ].join("\n");
-  expect(tracesOf(output)).toEqual({
+  expect(await tracesOf(output.split("\n"))).toEqual({
     keyPair: NAME,
     securityGroup: GROUP,
     instance: "i-5758e0b4eef41b927",

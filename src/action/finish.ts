@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { createAwsClients } from "../aws/clients.ts";
 import { targetName } from "../domain/application.ts";
@@ -56,9 +56,26 @@ async function finishBake(packer: StartedPacker, runner: Runner, deadline: numbe
   // Only here: most jobs have nothing to sweep up.
   const { sweepBake, tracesOf } = await import("../image/sweep.ts");
   const { region, imageName, output } = packer;
-  const traces = { region, imageName, ...tracesOf(await readFile(output, "utf8")) };
+  const traces = { region, imageName, ...(await tracesOf(linesOfFile(output))) };
   const ec2 = await createAwsClients(awsOptions(runner.run)).ec2(region);
   await sweepBake(ec2, traces, { clock: wallClock, log, deadline: new Date(deadline) });
+}
+
+/** The beginning of a line that is read; what Packer says of itself is shorter. */
+const LINE_READ = 4096;
+
+/** A file's lines, however long the file or one of them is. */
+async function* linesOfFile(path: string): AsyncGenerator<string, void> {
+  let line = "";
+  for await (const chunk of createReadStream(path, "utf8") as AsyncIterable<string>) {
+    const [first = "", ...others] = chunk.split("\n");
+    line = (line + first).slice(0, LINE_READ);
+    for (const other of others) {
+      yield line;
+      line = other.slice(0, LINE_READ);
+    }
+  }
+  yield line;
 }
 
 async function packerEnds({ pid }: StartedPacker, deadline: number): Promise<boolean> {

@@ -1,7 +1,8 @@
 import { closest } from "fastest-levenshtein";
-import { type Strategy, STRATEGIES } from "../domain/application.ts";
+import { MAX_GROUP_NAME, REGION, type Strategy, STRATEGIES } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
+import { isRepositoryPath } from "../domain/repository-path.ts";
 
 /** The commands of this version. */
 export const COMMANDS = ["deploy", "bake", "promote", "rollback", "status", "prune"] as const;
@@ -123,12 +124,14 @@ export function parseInputs(
     incident: boolean("incident", text("incident") ?? "false", report),
     failOnDrift: boolean("fail-on-drift", text("fail-on-drift") ?? "false", report),
     onCancel: oneOf("on-cancel", text("on-cancel") ?? "rollback", ON_CANCEL, report),
-    timeout: duration("timeout", text("timeout") ?? DEFAULT_TIMEOUT, report) ?? 0,
-    pollInterval: duration("poll-interval", text("poll-interval"), report),
+    timeout: duration("timeout", text("timeout") ?? DEFAULT_TIMEOUT, "5d", report) ?? 0,
+    pollInterval: duration("poll-interval", text("poll-interval"), "1h", report),
     token: text("token") ?? "",
-    inline: inlineEnvironment(text, config, configExists, report),
+    // A path that leads elsewhere is reported below, and looked up nowhere.
+    inline: isRepositoryPath(config) ? inlineEnvironment(text, config, configExists, report) : undefined,
   };
   reportMisplaced(inputs.command, text, report);
+  reportUnfit(inputs, report);
   if (inputs.token === "")
     report("token", "is empty; leave it out for the job's own token, ${{ github.token }}");
   const both = Object.keys(inputs.vars).filter((name) => Object.hasOwn(inputs.secretVars, name));
@@ -174,6 +177,29 @@ function reportMisplaced(
   }
 }
 
+/** Characters of a version; a tag of an image takes no more (EC2 user guide: tag restrictions). */
+const MAX_VERSION = 256;
+/** Characters of a reason; a record keeps about as much. */
+const MAX_REASON = 1000;
+const OUTSIDE = "must be a path inside the repository, relative to its root";
+
+/** Texts that would be cut, or be something else, where they are used. */
+function reportUnfit({ config, version, reason, token, inline }: Inputs, report: Report): void {
+  if (!isRepositoryPath(config)) report("config", OUTSIDE);
+  if (version !== undefined && version.length > MAX_VERSION)
+    report("version", `must be at most ${MAX_VERSION} characters`);
+  if (version !== undefined && /[\p{Cc}\p{Zl}\p{Zp}]/u.test(version)) report("version", "must be one line");
+  if (reason !== undefined && reason.length > MAX_REASON)
+    report("reason", `must be at most ${MAX_REASON} characters`);
+  if (/[^\x21-\x7e]/.test(token)) report("token", "has characters that no token has");
+  if (inline === undefined) return;
+  if (inline.template !== "" && !isRepositoryPath(inline.template)) report("template", OUTSIDE);
+  if (inline.region !== "" && !REGION.test(inline.region))
+    report("region", `"${inline.region}" is no AWS region such as eu-west-1`);
+  if (inline.autoScalingGroup.length > MAX_GROUP_NAME)
+    report("auto-scaling-group", `must be at most ${MAX_GROUP_NAME} characters`);
+}
+
 function oneOf<T extends string>(
   name: string,
   value: string,
@@ -190,11 +216,13 @@ function boolean(name: string, value: string, report: Report): boolean {
   return value === "true";
 }
 
-function duration(name: string, value: string | undefined, report: Report): number | undefined {
+/** @param most the longest that makes sense: no job lasts longer, and a timer of Node's would be over at once */
+function duration(name: string, value: string | undefined, most: string, report: Report): number | undefined {
   if (value === undefined) return undefined;
   const parsed = parseDuration(value);
   if (parsed === undefined || parsed <= 0)
     report(name, `"${value}" is not a duration such as 10s, 60m or 2h`);
+  else if (parsed > (parseDuration(most) ?? 0)) report(name, `"${value}" is longer than ${most}`);
   return parsed;
 }
 
@@ -207,7 +235,8 @@ function variables(name: "vars" | "secret-vars", text: string, report: Report): 
     const [, key, value] = match ?? [];
     if (key === undefined || value === undefined) {
       report(name, `line ${index + 1} is not NAME=value${name === "vars" ? `: "${line.trim()}"` : ""}`);
-    } else if (Object.hasOwn(found, key)) report(name, `"${key}" is set twice`);
+    } else if (key === "__proto__") report(name, `line ${index + 1}: "${key}" is not taken as a name`);
+    else if (Object.hasOwn(found, key)) report(name, `"${key}" is set twice`);
     else found[key] = value;
   }
   return found;

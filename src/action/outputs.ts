@@ -1,5 +1,6 @@
 import * as core from "@actions/core";
 import type { Facts } from "../commands/ports.ts";
+import { shortened } from "../domain/printable.ts";
 import type { EnvironmentResult, Outcome, Result } from "../domain/result.ts";
 
 /** The outputs that a result means, by name, as in action.yml. */
@@ -36,21 +37,52 @@ export function outputsOf(result: Result): Readonly<Record<string, string>> {
     "image-digest": image?.digest,
     baked: image?.baked?.toString(),
     "instance-refreshes": refreshes.length > 0 ? JSON.stringify(refreshes) : undefined,
-    result: JSON.stringify(result),
+    result: JSON.stringify(fitting(result)),
   };
   return Object.fromEntries(
     Object.entries(outputs).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   );
 }
 
+/** Characters of the result as an output; all outputs of a job together may have 1 MB (GitHub: usage limits). */
+const MAX_RESULT = 300_000;
+/** Entries of a list, and characters of a text, where the whole is too long. */
+const MAX_ENTRIES = 100;
+const MAX_TEXT = 1000;
+
+/** The result, or where it is too long for an output what fits of it. */
+function fitting(result: Result): Result {
+  if (JSON.stringify(result).length <= MAX_RESULT) return result;
+  const cut = { ...(bounded(result) as Result), cut: true } as const;
+  if (JSON.stringify(cut).length <= MAX_RESULT) return cut;
+  const { command, outcome, application, commit, version, error } = cut;
+  const least = { command, outcome, application, commit, version, error };
+  return { ...(JSON.parse(JSON.stringify(least)) as Result), environments: [], cut: true };
+}
+
+/** Plain data with shorter lists and texts, all the way down. */
+function bounded(value: unknown): unknown {
+  if (typeof value === "string") return shortened(value, MAX_TEXT);
+  if (Array.isArray(value)) return value.slice(0, MAX_ENTRIES).map(bounded);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, bounded(inner)]));
+}
+
+/**
+ * Characters that are written for `result` while a run goes on: it is written whole with each change, and a run may have
+ * thousands. Over that it is written when there is an outcome.
+ */
+const MAX_WRITTEN = 20_000_000;
+
 /** The facts of a run: every change is set as outputs at once, so that they are there also when a later step fails. */
 export class PublishedFacts implements Facts {
   #result: Result;
   readonly #set = new Map<string, string>();
+  #written = 0;
 
   constructor(command: string) {
     this.#result = { command, outcome: "failed", environments: [] };
-    this.#write();
+    this.#write(true);
   }
 
   get result(): Result {
@@ -60,7 +92,7 @@ export class PublishedFacts implements Facts {
   publish(facts: Partial<Omit<Result, "environments">>): void {
     const image = facts.image === undefined ? {} : { image: { ...this.#result.image, ...facts.image } };
     this.#result = { ...this.#result, ...facts, ...image };
-    this.#write();
+    this.#write(facts.outcome !== undefined);
   }
 
   publishEnvironment(environment: string, facts: Partial<Omit<EnvironmentResult, "environment">>): void {
@@ -74,15 +106,17 @@ export class PublishedFacts implements Facts {
           ? [...environments, entry]
           : environments.map((other) => (other === known ? entry : other)),
     };
-    this.#write();
+    this.#write(facts.outcome !== undefined);
   }
 
-  #write(): void {
+  #write(isOutcome: boolean): void {
     const outputs = outputsOf(this.#result);
     // What was a fact of the environment before is none of this one.
     const gone = [...this.#set.keys()].filter((name) => !Object.hasOwn(outputs, name));
     for (const [name, value] of [...Object.entries(outputs), ...gone.map((name) => [name, ""] as const)]) {
       if (this.#set.get(name) === value) continue;
+      if (name === "result" && this.#written > MAX_WRITTEN && !isOutcome) continue;
+      this.#written += value.length;
       this.#set.set(name, value);
       core.setOutput(name, value);
     }

@@ -151,6 +151,10 @@ export const resultSchema = z
     environments: z.array(environment).describe("One entry for each environment that was reached, in order"),
     status: z.array(status).optional().describe("The status command's answer"),
     prune: prune.optional().describe("The prune command's answer"),
+    cut: z
+      .literal(true)
+      .optional()
+      .describe("Lists or texts were shortened: the whole would have been too long for an output"),
     error: z
       .strictObject({ message: z.string(), state: z.string().optional(), next: z.string().optional() })
       .optional(),

@@ -1,5 +1,3 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import * as core from "@actions/core";
 import { createAwsClients } from "../aws/clients.ts";
 import type { Ports, Run } from "../commands/ports.ts";
@@ -11,6 +9,7 @@ import { createRepository } from "../github/repository.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
 import { cancelSignal } from "./cancel.ts";
 import type { Command, Inputs } from "./inputs.ts";
+import { readCheckedOut } from "./config-file.ts";
 import { createLog } from "./log.ts";
 import { overallOutcome, type PublishedFacts } from "./outputs.ts";
 import { resolveApplication, selectEnvironments } from "./selection.ts";
@@ -108,18 +107,16 @@ export async function runCommand(
 
 /** The config file as it is checked out, or, for commands that need no checkout, as it is at the run's commit. */
 async function readConfig(path: string, runner: Runner, ports: Ports): Promise<string> {
-  try {
-    return await readFile(join(runner.workspace, path), "utf8");
-  } catch {
-    const text = await ports.repository.readFile(path, runner.run.commit);
-    if (text !== undefined) return text;
-    throw new InvalidInputError([
-      {
-        where: "input config",
-        message: `there is no file ${path}, neither checked out nor in the repository at ${runner.run.commit.slice(0, 12)}`,
-      },
-    ]);
-  }
+  const text =
+    (await readCheckedOut(runner.workspace, path)) ??
+    (await ports.repository.readFile(path, runner.run.commit));
+  if (text !== undefined) return text;
+  throw new InvalidInputError([
+    {
+      where: "input config",
+      message: `there is no file ${path}, neither checked out nor in the repository at ${runner.run.commit.slice(0, 12)}`,
+    },
+  ]);
 }
 
 /** From here on the runner shows *** for these, whoever prints them. */

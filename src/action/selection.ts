@@ -30,7 +30,7 @@ export async function resolveApplication(
         : [
             {
               where: `input ${input}`,
-              message: `"${value}" cannot be a segment of a git ref: letters, digits, '.', '_' and '-' only, not beginning with '.' or '-'`,
+              message: `"${value}" cannot be a segment of a git ref: at most 100 letters, digits, '.', '_' and '-' only, not beginning with '.' or '-'`,
             },
           ],
   );

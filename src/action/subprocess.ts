@@ -6,7 +6,11 @@ import { basename, join } from "node:path";
 import { StringDecoder } from "node:string_decoder";
 import { setTimeout as after } from "node:timers/promises";
 import { getExecOutput } from "@actions/exec";
+import { wholeCharacters } from "../domain/printable.ts";
 import type { DetachedProgram, Subprocess, SubprocessOptions } from "../domain/ports.ts";
+
+/** Longest line that is handed on, characters: a program may print without an end. */
+const MAX_LINE = 256 * 1024;
 
 /** How often the output of a detached program is read, milliseconds. */
 const FOLLOW_INTERVAL = 200;
@@ -114,6 +118,8 @@ async function follow(
   const buffer = Buffer.alloc(65_536);
   let position = 0;
   let rest = "";
+  /** Of a line that is longer than any is kept its beginning was handed on already. */
+  let skips = false;
   const readAll = async (): Promise<void> => {
     for (;;) {
       const { bytesRead } = await output.read(buffer, 0, buffer.length, position);
@@ -121,7 +127,14 @@ async function follow(
       position += bytesRead;
       const lines = (rest + decoder.write(buffer.subarray(0, bytesRead))).split("\n");
       rest = lines.pop() ?? "";
-      for (const line of lines) onLine(line.replace(/\r$/, ""));
+      for (const line of lines) {
+        if (!skips) onLine(line.replace(/\r$/, ""));
+        skips = false;
+      }
+      if (rest.length <= MAX_LINE) continue;
+      if (!skips) onLine(`${wholeCharacters(rest, MAX_LINE)}… (cut: the line goes on)`);
+      skips = true;
+      rest = "";
     }
   };
   const running = Symbol("running");
@@ -130,6 +143,6 @@ async function follow(
     code = await Promise.race([ended, after(FOLLOW_INTERVAL, running)]);
     await readAll();
   }
-  if (rest !== "") onLine(rest);
+  if (rest !== "" && !skips) onLine(rest);
   return code;
 }

@@ -1,5 +1,6 @@
 import type { Environment } from "../domain/application.ts";
 import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
+import { wholeCharacters } from "../domain/printable.ts";
 import type { ImageResult } from "../domain/result.ts";
 import { type BakeOrder, type BakeReady, prepareBake, type StartedPacker } from "../image/bake.ts";
 import { type CatalogueImage, findByDigest, findByName } from "../image/catalogue.ts";
@@ -11,6 +12,7 @@ import {
   type ImageWish,
 } from "../image/choice.ts";
 import { copyTo, findCopy, type Place } from "../image/copies.ts";
+import { linksOutside } from "../image/content-links.ts";
 import { digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
 import { bakeLock, releaseAbandoned } from "../release/lock.ts";
@@ -40,6 +42,13 @@ export function regionsOf(environment: Environment): Regions {
 export async function findDigest(request: DeployRequest, ports: Ports): Promise<Digest> {
   const recipe = { ...request.application.image, vars: request.vars };
   const files = await imageKeeper(request, ports).files();
+  const outside = await linksOutside(recipe, files, ports.workspace);
+  if (outside.length > 0) {
+    const more = outside.length > 5 ? ` and ${outside.length - 5} more` : "";
+    ports.log.notice(
+      `Symbolic links of the content lead out of the repository: ${outside.slice(0, 5).join(", ")}${more}. What is there is no part of the image's identity`,
+    );
+  }
   for (const file of files) ports.log.debug(`content: ${file.mode} ${file.object} ${file.path}`);
   const digest = digestOf(recipe.template, files, request.vars);
   ports.log.info(
@@ -298,7 +307,7 @@ function tagsOf(digest: Digest, request: DeployRequest): Record<string, string> 
 }
 
 /** Longest value of a tag (EC2 user guide: tag restrictions). */
-const tagValue = (text: string): string => text.slice(0, 256);
+const tagValue = (text: string): string => wholeCharacters(text, 256);
 
 export function publishImage(
   image: CatalogueImage,

@@ -169,7 +169,7 @@ async function deregisterOne(
   }
   for (const { snapshot, code } of ended.left)
     ports.log.warning(
-      `${name} is deregistered, its snapshot ${snapshot} is not deleted: ${SNAPSHOT_LEFT[code] ?? code}`,
+      `${name} is deregistered, its snapshot ${snapshot} is not deleted: ${SNAPSHOT_LEFT.get(code) ?? code}`,
     );
   const left = new Set(ended.left.map(({ snapshot }) => snapshot));
   const gigabytes = gigabytesOf({ ...image, snapshots: image.snapshots.filter(({ id }) => !left.has(id)) });
@@ -178,12 +178,14 @@ async function deregisterOne(
 }
 
 /** API reference, DeleteSnapshotReturnCode, but for `success`. */
-const SNAPSHOT_LEFT: Readonly<Record<string, string>> = {
-  skipped: "another image has it too",
-  "missing-permissions": "the role may not do ec2:DeleteSnapshot on it",
-  "internal-error": "AWS had an internal error; delete it by hand",
-  "client-error": "AWS refused; delete it by hand",
-};
+const SNAPSHOT_LEFT: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    skipped: "another image has it too",
+    "missing-permissions": "the role may not do ec2:DeleteSnapshot on it",
+    "internal-error": "AWS had an internal error; delete it by hand",
+    "client-error": "AWS refused; delete it by hand",
+  }),
+);
 
 /** Gigabytes of what is deregistered. */
 function goneOf(images: readonly PrunedImage[]): number {

@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import { closest } from "fastest-levenshtein";
-import { type Document, isAlias, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar, type LineCounter, type Node } from "yaml";
 import type * as z from "zod";
 import {
   type Application,
@@ -15,6 +15,7 @@ import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 import { DEFAULT_RECORD_PREFIX } from "../domain/release-tag.ts";
 import { type Config, configSchema, DEFAULT_SMOKE_TEST_TIMEOUT, splitCommand } from "./schema.ts";
+import { readYaml } from "./yaml-text.ts";
 
 /**
  * The application that a config file describes.
@@ -24,20 +25,8 @@ import { type Config, configSchema, DEFAULT_SMOKE_TEST_TIMEOUT, splitCommand } f
  * @throws InvalidInputError with every problem, each with its line and column
  */
 export function loadConfig(text: string, file: string, defaultName: string): Application {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, merge: false });
-  if (document.errors.length > 0) {
-    throw new InvalidInputError(
-      document.errors.map((error) => {
-        const { line, col } = lines.linePos(error.pos[0]);
-        return {
-          where: `${file}:${line}:${col}`,
-          message: error.message.split("\n")[0]?.replace(/ at line \d+.*$/, "") ?? "",
-        };
-      }),
-    );
-  }
-  const result = configSchema.safeParse(document.toJS());
+  const { document, value, lines } = readYaml(text, file);
+  const result = configSchema.safeParse(value);
   if (result.success) return toApplication(result.data, document, defaultName);
   const problems = result.error.issues.flatMap((issue) => problemsOf(issue, document, file, lines));
   throw new InvalidInputError(
@@ -132,7 +121,7 @@ function knownKeys(schema: z.core.$ZodType, path: readonly PropertyKey[]): strin
   if (def.type === "object") {
     const shape = def.shape ?? {};
     if (first === undefined) return Object.keys(shape);
-    const next = shape[String(first)];
+    const next = Object.hasOwn(shape, String(first)) ? shape[String(first)] : undefined;
     return next === undefined ? [] : knownKeys(next, rest);
   }
   const element = def.type === "record" ? def.valueType : def.element;
@@ -196,7 +185,7 @@ function toPrune(settings: NonNullable<Config["prune"]>): PruneSettings {
 
 /** A path as git writes it: without `./`, doubled or closing slashes; `.` is the whole repository. */
 export function repositoryPath(written: string): string {
-  return posix.normalize(written).replace(/\/+$/, "");
+  return posix.normalize(written).replace(/\/$/, "");
 }
 
 /** Objects list keys that look like numbers first, whatever the file's order. */

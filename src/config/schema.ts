@@ -1,9 +1,11 @@
 import { parseArgsStringToArgv } from "string-argv";
 import * as z from "zod";
-import { STRATEGIES } from "../domain/application.ts";
+import { MAX_GROUP_NAME, REGION, STRATEGIES } from "../domain/application.ts";
 import { CHECKPOINT_NOTICE_SECONDS } from "../domain/checkpoint.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { isRefSegment } from "../domain/release-tag.ts";
+import { isRepositoryPath } from "../domain/repository-path.ts";
+import { patternProblem } from "./patterns.ts";
 
 /**
  * The config file's one definition: checked strictly at run time, and published as JSON Schema in `schemas/`.
@@ -26,16 +28,19 @@ const segment = z
   .string()
   .refine(
     isRefSegment,
-    "must be usable as one segment of a git ref: letters, digits, '.', '_' and '-', not beginning with '.' or '-', not ending with '.' or '.lock', without '..'",
+    "must be usable as one segment of a git ref: at most 100 letters, digits, '.', '_' and '-', not beginning with '.' or '-', not ending with '.' or '.lock', without '..'",
   );
 
 const repositoryPath = z
   .string()
   .min(1, "must not be empty")
-  .refine(
-    (path) => !path.startsWith("/") && !path.split("/").includes(".."),
-    "must be a path inside the repository, relative to its root",
-  );
+  .refine(isRepositoryPath, "must be a path inside the repository, relative to its root");
+
+/** A glob that cannot hold a run up. */
+const pattern = z.string().superRefine((text, context) => {
+  const message = patternProblem(text);
+  if (message !== undefined) context.addIssue({ code: "custom", message });
+});
 
 const percentage = (minimum: number, maximum: number) =>
   z
@@ -55,8 +60,18 @@ const image = z
   .strictObject({
     template: repositoryPath.describe("The Packer template: a file or a folder"),
     inputs: z
-      .array(repositoryPath.or(z.string().startsWith("!")))
+      .array(
+        z
+          .string()
+          .min(1, "must not be empty")
+          .refine(
+            (text) => isRepositoryPath(text.replace(/^!/, "")),
+            "must be a path inside the repository, relative to its root",
+          )
+          .pipe(pattern),
+      )
       .min(1, "must name at least one pattern")
+      .max(200, "must be at most 200 patterns")
       .optional()
       .describe(
         "Globs of the files that decide the image's content, besides the template. Default: the template's folder",
@@ -84,8 +99,11 @@ const KMS_KEY = /^(?:arn:aws[\w-]*:kms:\S+|alias\/[\w/-]+|(?:mrk-)?[0-9a-f-]{32,
 
 const target = z
   .strictObject({
-    region: z.string().regex(/^[a-z]{2}(?:-[a-z]+)+-\d$/, "must be an AWS region such as eu-west-1"),
-    "auto-scaling-group": z.string().min(1, "must not be empty").max(255, "must be at most 255 characters"),
+    region: z.string().regex(REGION, "must be an AWS region such as eu-west-1"),
+    "auto-scaling-group": z
+      .string()
+      .min(1, "must not be empty")
+      .max(MAX_GROUP_NAME, "must be at most 255 characters"),
     "kms-key": z
       .string()
       .regex(KMS_KEY, "must be a KMS key's ARN, id or alias, such as alias/web")
@@ -375,7 +393,8 @@ const prune = z
 const environment = z
   .strictObject({
     branches: z
-      .array(z.string().min(1))
+      .array(z.string().min(1).pipe(pattern))
+      .max(200, "must be at most 200 patterns")
       .optional()
       .describe("Branches, or globs of branches, whose pushes this environment serves"),
     requires: segment
@@ -430,6 +449,9 @@ function sharedTargets(environments: Environments): readonly Contradiction[] {
   );
 }
 
+/** GitHub is asked for the records of all of them in one request. */
+const MAX_ENVIRONMENTS = 100;
+
 export const configSchema = z
   .strictObject({
     application: segment.optional().describe("The application's name. Default: the repository's"),
@@ -440,6 +462,10 @@ export const configSchema = z
       .refine(
         (environments) => Object.keys(environments).length > 0,
         "must describe at least one environment",
+      )
+      .refine(
+        (environments) => Object.keys(environments).length <= MAX_ENVIRONMENTS,
+        `must describe at most ${MAX_ENVIRONMENTS} environments`,
       )
       .superRefine((environments, context) => {
         const found = [...unknownRequirements(environments), ...sharedTargets(environments)];

@@ -59,6 +59,11 @@ export interface Target {
   readonly kmsKey?: string | undefined;
 }
 
+/** `eu-west-1`, `us-gov-west-1`; a region becomes a part of the name of the server that is asked. */
+export const REGION = /^[a-z]{2}(?:-[a-z]{1,20}){1,3}-\d$/;
+/** The longest name of a group (API reference, CreateAutoScalingGroup). */
+export const MAX_GROUP_NAME = 255;
+
 /** `eu-west-1/web-production`, as logs and errors name a target. */
 export function targetName(target: Target): string {
   return `${target.region}/${target.autoScalingGroup}`;

@@ -2,10 +2,16 @@ import ms, { type StringValue } from "ms";
 
 const PATTERN = /^(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)$/;
 
+/** A hundred years in milliseconds: a time that far away is still a date. */
+const LONGEST = 36_525 * 24 * 60 * 60_000;
+
 /** Milliseconds that `10s`, `60m`, `1.5h` or `30d` mean; undefined for anything else, a bare number included. */
 export function parseDuration(text: string): number | undefined {
   const match = PATTERN.exec(text.trim());
-  return match === null ? undefined : ms(`${match[1] ?? ""}${match[2] ?? ""}` as StringValue);
+  // What is longer than any number that is meant, the library does not read.
+  if (match === null || text.length > 50) return undefined;
+  const milliseconds = ms(`${match[1] ?? ""}${match[2] ?? ""}` as StringValue);
+  return milliseconds <= LONGEST ? milliseconds : undefined;
 }
 
 /** `12 s`, `3 min 5 s`, `2 h 10 min`, `43 days`: two units at most, for people. */

@@ -27,11 +27,11 @@ export function parseReleaseTag(name: string): ReleaseTag | undefined {
 
 /**
  * Whether a name can be one segment of a git ref and of a tag's name: `[A-Za-z0-9._-]+`, less what git itself refuses
- * (git check-ref-format): no leading dot, no `..`, no `.lock` at the end, no dot at the end.
+ * (git check-ref-format) and what makes refs too long for GitHub: no leading dot, no `..`, no `.lock` at the end, no dot at the end.
  */
 export function isRefSegment(name: string): boolean {
   return (
-    /^[A-Za-z0-9._-]+$/.test(name) &&
+    /^[A-Za-z0-9._-]{1,100}$/.test(name) &&
     !name.startsWith(".") &&
     !name.startsWith("-") &&
     !name.endsWith(".") &&

@@ -19,6 +19,8 @@ export interface Result {
   readonly status?: readonly StatusResult[];
   /** `prune`: what became of the images, or in a dry run what would. */
   readonly prune?: PruneResult;
+  /** Lists or texts were shortened: the whole would have been too long for an output. */
+  readonly cut?: true;
   readonly error?: { readonly message: string; readonly state?: string; readonly next?: string };
 }
 

@@ -5,6 +5,7 @@ import { formatDuration } from "../domain/duration.ts";
 import { CancelledError, KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
+import { shortened } from "../domain/printable.ts";
 import { type Inventory, MAX_INVENTORY_BYTES, parseInventory } from "./inventory.ts";
 import {
   findPacker,
@@ -14,6 +15,7 @@ import {
   PACKER_ENVIRONMENT,
   type PackerCall,
   passVariables,
+  pathArgument,
 } from "./packer.ts";
 import { PackerOutput, type Phase } from "./packer-output.ts";
 
@@ -64,6 +66,11 @@ export interface Baked {
   readonly inventory: Inventory | undefined;
 }
 
+/** Characters of a line of Packer's output that are shown. */
+const MAX_LINE = 2000;
+/** Characters of what a short call of Packer printed that are shown when it fails. */
+const MAX_OUTPUT = 20_000;
+
 /** How many lines of Packer's output are shown again when a bake fails. */
 const TAIL_LINES = 30;
 
@@ -103,8 +110,9 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
     await Promise.all(recipe.varFiles.map((file) => readFile(join(tools.folder, file), "utf8"))),
     join(tools.temporaryFolder, "kiln-secret-vars.json"),
   );
-  if (packer.hasInit && !legacy) await run(["init", recipe.template], "packer init", order, tools, call);
-  await run(["validate", ...call.args, recipe.template], "packer validate", order, tools, call);
+  if (packer.hasInit && !legacy)
+    await run(["init", pathArgument(recipe.template)], "packer init", order, tools, call);
+  await run(["validate", ...call.args, pathArgument(recipe.template)], "packer validate", order, tools, call);
   return { packer, call };
 }
 
@@ -126,7 +134,8 @@ async function run(
     }),
   );
   if (finished.code === 0) return;
-  const output = redact(`${finished.stdout}\n${finished.stderr}`.trim(), order.secretVars);
+  const printed = redact(`${finished.stdout}\n${finished.stderr}`.trim(), order.secretVars);
+  const output = shortened(printed, MAX_OUTPUT);
   throw new KilnError(
     what === "packer init"
       ? `Packer could not install the plugins that ${order.recipe.template} requires`
@@ -185,7 +194,7 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
   const code = await withSecretFile(ready.call, tools, async () => {
     const program = await tools.subprocess.start(
       "packer",
-      ["build", "-color=false", ...ready.call.args, order.recipe.template],
+      ["build", "-color=false", ...ready.call.args, pathArgument(order.recipe.template)],
       {
         cwd: tools.folder,
         env: { ...environment(order), ...ready.call.env },
@@ -325,7 +334,8 @@ class BakeProgress {
   }
 
   line(raw: string): void {
-    const line = redact(raw, this.#order.secretVars);
+    // Cut only now: half of a secret would not be known for one.
+    const line = shortened(redact(raw, this.#order.secretVars), MAX_LINE);
     if (line.trim() !== "") {
       this.tail.push(line);
       if (this.tail.length > TAIL_LINES) this.tail.shift();

@@ -1,4 +1,5 @@
 import { DescribeImagesCommand, type EC2Client, type Image as Ec2Image } from "@aws-sdk/client-ec2";
+import { pagesOf } from "../aws/pages.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { RemoteError } from "../domain/errors.ts";
 import { type ImageId, isImageId, TAG } from "../domain/image.ts";
@@ -149,19 +150,10 @@ async function findAll(ec2: EC2Client, base: BaseImage, family: string): Promise
     value === undefined || value === "" ? [] : [{ Name, Values: [value] }],
   );
   const found: Ec2Image[] = [];
-  let token: string | undefined;
-  do {
-    const page = await ec2.send(
-      new DescribeImagesCommand({
-        Owners: [base.owner],
-        Filters,
-        MaxResults: PAGE,
-        ...(token === undefined ? {} : { NextToken: token }),
-      }),
-    );
-    found.push(...(page.Images ?? []));
-    token = page.NextToken;
-  } while (token !== undefined);
+  const pages = pagesOf("DescribeImages", (next) =>
+    ec2.send(new DescribeImagesCommand({ Owners: [base.owner], Filters, MaxResults: PAGE, ...next })),
+  );
+  for await (const { Images } of pages) found.push(...(Images ?? []));
   return found;
 }
 
@@ -171,8 +163,9 @@ function isDeprecated({ DeprecationTime }: Ec2Image, now: Date): boolean {
 }
 
 function toBase(image: Ec2Image, region: string): BaseImage[] {
-  const { ImageId: id, CreationDate } = image;
-  if (id === undefined || !isImageId(id) || CreationDate === undefined) return [];
+  const { ImageId: id } = image;
+  const created = new Date(image.CreationDate ?? "");
+  if (id === undefined || !isImageId(id) || Number.isNaN(created.getTime())) return [];
   return [
     {
       id,
@@ -180,7 +173,7 @@ function toBase(image: Ec2Image, region: string): BaseImage[] {
       name: image.Name ?? "",
       owner: image.OwnerId ?? "",
       architecture: image.Architecture ?? "",
-      created: new Date(CreationDate),
+      created,
       tags: Object.fromEntries((image.Tags ?? []).map(({ Key, Value }) => [Key ?? "", Value ?? ""])),
       virtualization: image.VirtualizationType,
       rootDevice: image.RootDeviceType,

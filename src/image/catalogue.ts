@@ -96,13 +96,19 @@ function toImage(image: Ec2Image, region: string): CatalogueImage[] {
       stateReason: image.StateReason?.Message,
       owner: image.OwnerId ?? "",
       architecture: image.Architecture ?? "",
-      created: new Date(image.CreationDate ?? 0),
+      created: dateOr1970(image.CreationDate),
       baseImage: base !== undefined && isImageId(base) ? base : undefined,
       fromInstance: image.SourceInstanceId !== undefined,
       snapshots: (image.BlockDeviceMappings ?? []).flatMap((mapping) => mapping.Ebs?.SnapshotId ?? []),
       tags,
     },
   ];
+}
+
+/** What is no date counts as long ago: the oldest is never the one that is used. */
+function dateOr1970(text: string | undefined): Date {
+  const date = new Date(text ?? 0);
+  return Number.isNaN(date.getTime()) ? new Date(0) : date;
 }
 
 /** States that an image never leaves for `available` (EC2 API reference, Image, state). */

@@ -5,6 +5,7 @@ import type { ImageRecipe } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { Digest } from "../domain/image.ts";
 import type { Subprocess } from "../domain/ports.ts";
+import { isRepositoryPath } from "../domain/repository-path.ts";
 
 /** Raised when the list below means something else; it is part of every digest. */
 const FORMAT = 1;
@@ -121,9 +122,11 @@ const isWithin = (path: string, fileOrFolder: string): boolean =>
 
 /** The folders below which untracked files can matter, so that git need not walk the whole tree. */
 function searchRoots(recipe: ImageRecipe): string[] {
-  const bases = recipe.inputs?.map((pattern) => picomatch.scan(pattern.replace(/^!/, "")).base) ?? [
-    posix.dirname(recipe.template),
-  ];
+  const bases = recipe.inputs
+    ?.filter((pattern) => !pattern.startsWith("!"))
+    .map((pattern) => picomatch.scan(pattern).base)
+    // An escaped `..` is found out only here.
+    .map((base) => (isRepositoryPath(base) ? base : ".")) ?? [posix.dirname(recipe.template)];
   return [...new Set([recipe.template, ...recipe.varFiles, ...bases])].map((base) =>
     base === "" ? "." : base,
   );
@@ -145,8 +148,10 @@ async function withFoldersOpened(paths: readonly string[], checkout: Checkout): 
     const place = posix.join(checkout.folder, path);
     const stat = await lstat(place).catch(() => undefined);
     if (stat?.isDirectory() !== true) return [path];
-    const below = await readdir(place, { recursive: true });
-    const own = below.filter((name) => !name.split("/").includes(".git"));
+    // With types it does not follow links to folders, which may lead anywhere.
+    const below = await readdir(place, { recursive: true, withFileTypes: true });
+    const names = below.map((entry) => posix.relative(place, posix.join(entry.parentPath, entry.name)));
+    const own = names.filter((name) => !name.split("/").includes(".git"));
     return own.map((name) => posix.join(path, name));
   });
   return (await Promise.all(opened)).flat();
@@ -167,7 +172,7 @@ async function hashWorkingFiles(paths: readonly string[], checkout: Checkout): P
   const ids = await git(
     checkout,
     ["hash-object", "--stdin-paths"],
-    regular.map(({ path }) => `${path}\n`).join(""),
+    regular.map(({ path }) => `${gitQuoted(path)}\n`).join(""),
   );
   const linkFiles = links.map(async ({ path }) => ({
     path,
@@ -187,6 +192,15 @@ async function hashWorkingFiles(paths: readonly string[], checkout: Checkout): P
   ];
 }
 
+/** A path as git quotes it: one line, whatever line breaks it has. */
+function gitQuoted(path: string): string {
+  // oxlint-disable-next-line no-control-regex
+  const escaped = path.replace(/[\0-\x1f\x7f"\\]/g, (character) => {
+    return `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`;
+  });
+  return `"${escaped}"`;
+}
+
 function requireFiles(recipe: ImageRecipe, paths: readonly string[], checkout: Checkout): void {
   const idle = recipe.inputs?.find(
     (pattern) =>
@@ -195,7 +209,7 @@ function requireFiles(recipe: ImageRecipe, paths: readonly string[], checkout: C
   if (idle !== undefined) {
     throw new KilnError(`The pattern "${idle}" in the image's inputs matches no file`, {
       state: "Nothing was changed.",
-      next: `Correct or remove it; a folder is written "${idle.replace(/\/+$/, "")}/**". What it should have named would not count as content.`,
+      next: `Correct or remove it; a folder is written "${idle.replace(/\/$/, "")}/**". What it should have named would not count as content.`,
     });
   }
   for (const [what, wanted] of [
@@ -219,7 +233,7 @@ async function git(checkout: Checkout, args: readonly string[], input?: string):
   const { code, stdout, stderr } = await checkout.subprocess.run("git", args, {
     cwd: checkout.folder,
     // Quoting and locale are fixed, so that the same tree gives the same list everywhere.
-    env: { LC_ALL: "C", GIT_OPTIONAL_LOCKS: "0" },
+    env: { LC_ALL: "C", GIT_OPTIONAL_LOCKS: "0", GIT_TERMINAL_PROMPT: "0" },
     ...(input === undefined ? {} : { input }),
   });
   if (code === 0) return stdout;
@@ -233,6 +247,15 @@ function gitError(checkout: Checkout, command: string, stderr: string): KilnErro
       state,
       next: "Run actions/checkout before this step.",
     });
+  }
+  if (/beyond a symbolic link|outside repository/i.test(stderr)) {
+    return new KilnError(
+      "A path of the image's content is behind a symbolic link, or outside the repository",
+      {
+        state: `Nothing was changed. ${state}`,
+        next: "Name the file or folder where it really is: git follows no links, and neither may what is released.",
+      },
+    );
   }
   return new KilnError(`git does not know commit ${checkout.commit} in this checkout`, {
     state,

@@ -80,7 +80,7 @@ export class PackerOutput {
         : [{ kind: "artifact", region, id: id as ImageId }];
     }
     // `==> name: text` and, before 1.14, `    name: text`.
-    const text = /^(?:==>|\s{4})\s*[^:]+: (.*)$/.exec(line)?.[1]?.trim();
+    const text = /^(?:==>|\s{4})[^:]+: (.*)$/.exec(line)?.[1]?.trim();
     if (text === undefined) return [];
     const events: BakeEvent[] = [];
     const phase = line.startsWith("==>")

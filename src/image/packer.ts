@@ -58,6 +58,11 @@ export function isLegacyTemplate(template: string, isFolder: boolean): boolean {
   return !isFolder && !/\.pkr\.(?:hcl|json)$/.test(template);
 }
 
+/** A path as an argument: one that begins like an option is none. */
+export function pathArgument(path: string): string {
+  return path.startsWith("-") ? `./${path}` : path;
+}
+
 export interface Variables {
   /** What Kiln tells every template; ignored where the template does not declare it. */
   readonly own: Readonly<Record<string, string>>;
@@ -114,7 +119,8 @@ export function passVariables(
 }
 
 function isSetIn(texts: readonly string[], name: string): boolean {
-  const assignment = new RegExp(`(?:^|[{,])\\s*"?${name.replaceAll("-", "\\-")}"?\\s*[=:]`, "m");
+  // At a line's beginning only its own blanks: line breaks before it would be looked through from each of them.
+  const assignment = new RegExp(`(?:^[ \\t]*|[{,]\\s*)"?${name.replaceAll("-", "\\-")}"?\\s*[=:]`, "m");
   return texts.some((text) => assignment.test(text));
 }
 

@@ -10,6 +10,7 @@ import {
   type Image as Ec2Image,
 } from "@aws-sdk/client-ec2";
 import { unlessGone } from "../aws/errors.ts";
+import { pagesOf } from "../aws/pages.ts";
 import { hasCode } from "../domain/errors.ts";
 import { isImageId, TAG } from "../domain/image.ts";
 import { DEPRECATE_AHEAD, type Ownership, type StoredImage } from "./retirement.ts";
@@ -23,9 +24,8 @@ export async function listImages(
   { application, repository }: Ownership,
 ): Promise<readonly StoredImage[]> {
   const images: StoredImage[] = [];
-  let token: string | undefined;
-  do {
-    const page = await ec2.send(
+  const pages = pagesOf("DescribeImages", (next) =>
+    ec2.send(
       new DescribeImagesCommand({
         Owners: ["self"],
         IncludeDeprecated: true,
@@ -34,12 +34,12 @@ export async function listImages(
           { Name: `tag:${TAG.repository}`, Values: [repository] },
         ],
         MaxResults: PAGE,
-        ...(token === undefined ? {} : { NextToken: token }),
+        ...next,
       }),
-    );
-    images.push(...(page.Images ?? []).flatMap((image) => toImage(image, region)));
-    token = page.NextToken;
-  } while (token !== undefined);
+    ),
+  );
+  for await (const { Images } of pages)
+    images.push(...(Images ?? []).flatMap((image) => toImage(image, region)));
   return images;
 }
 
@@ -104,22 +104,16 @@ export async function launchedImages(ec2: EC2Client, ids: readonly string[]): Pr
   );
   await Promise.all(
     chunks.map(async (values) => {
-      let token: string | undefined;
-      do {
-        const page = await ec2.send(
-          new DescribeInstancesCommand({
-            Filters: [
-              { Name: "image-id", Values: values },
-              { Name: "instance-state-name", Values: LIVING },
-            ],
-            MaxResults: 1000,
-            ...(token === undefined ? {} : { NextToken: token }),
-          }),
-        );
-        for (const { Instances } of page.Reservations ?? [])
+      const Filters = [
+        { Name: "image-id", Values: values },
+        { Name: "instance-state-name", Values: LIVING },
+      ];
+      const pages = pagesOf("DescribeInstances", (next) =>
+        ec2.send(new DescribeInstancesCommand({ Filters, MaxResults: 1000, ...next })),
+      );
+      for await (const { Reservations } of pages)
+        for (const { Instances } of Reservations ?? [])
           for (const { ImageId } of Instances ?? []) found.add(ImageId ?? "");
-        token = page.NextToken;
-      } while (token !== undefined);
     }),
   );
   return found;

@@ -16,7 +16,7 @@ import { unlessGone } from "../aws/errors.ts";
 import { hasCode } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
-import { PackerOutput } from "./packer-output.ts";
+import { type BakeEvent, PackerOutput } from "./packer-output.ts";
 
 /** What a bake is known to have made, noted while it ran, by Packer's own words. */
 export interface BakeTraces {
@@ -29,11 +29,21 @@ export interface BakeTraces {
   readonly image?: ImageId;
 }
 
-/** What Packer's output tells that it made. */
-export function tracesOf(output: string): Omit<BakeTraces, "region" | "imageName"> {
+/** What Packer's output, line by line, tells that it made. */
+export async function tracesOf(
+  output: AsyncIterable<string> | Iterable<string>,
+): Promise<Omit<BakeTraces, "region" | "imageName">> {
   const reader = new PackerOutput();
   const traces: { keyPair?: string; securityGroup?: string; instance?: string; image?: ImageId } = {};
-  for (const event of output.split("\n").flatMap((line) => reader.read(line))) {
+  for await (const line of output) note(reader.read(line), traces);
+  return traces;
+}
+
+function note(
+  events: readonly BakeEvent[],
+  traces: { keyPair?: string; securityGroup?: string; instance?: string; image?: ImageId },
+): void {
+  for (const event of events) {
     // The first of a kind is Packer's own: a provisioner prints later, if it prints such a line at all.
     if (event.kind === "image") traces.image ??= event.id;
     if (event.kind !== "temporary") continue;
@@ -41,7 +51,6 @@ export function tracesOf(output: string): Omit<BakeTraces, "region" | "imageName
     else if (event.resource === "security-group") traces.securityGroup ??= event.id;
     else traces.instance ??= event.id;
   }
-  return traces;
 }
 
 export interface SweepTools {

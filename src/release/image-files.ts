@@ -56,6 +56,8 @@ export async function keepImageFiles(
   author: string,
 ): Promise<KeptImage> {
   const { image } = files;
+  // What git's own format of an author would read as its end.
+  const person = author.replace(/[<>\s\p{Cc}]/gu, "").slice(0, 100) || "unknown";
   const ref = imageRef(image.digest);
   const tree = await repository.createTree(filesOf(files));
   let parent: string | undefined;
@@ -64,7 +66,7 @@ export async function keepImageFiles(
       tree,
       parent,
       message: `Image ${image.name}\n`,
-      author: { name: author, email: `${author}@users.noreply.github.com` },
+      author: { name: person, email: `${person}@users.noreply.github.com` },
       // The image's, not now: the same files are then the same commit.
       date: new Date(image.created),
     });

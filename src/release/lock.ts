@@ -1,5 +1,6 @@
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
+import { printable, shortened } from "../domain/printable.ts";
 import type { Digest } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import type { Repository } from "../github/repository.ts";
@@ -165,11 +166,21 @@ export async function releaseAbandoned(
 }
 
 function formatHolder({ what, run }: LockOrder): string {
-  return `Lock of ${what.name}\n\nRun-Id: ${run.id}\nAttempt: ${run.attempt}\nRun: ${run.url}\nActor: ${run.actor}\n`;
+  const lines = [`Run-Id: ${run.id}`, `Attempt: ${run.attempt}`, `Run: ${run.url}`, `Actor: ${run.actor}`];
+  return `Lock of ${what.name}\n\n${lines.map((line) => printable(line.replace(/[\r\n]/g, " "))).join("\n")}\n`;
 }
 
+/** Characters of a lock's message that are read, and of a line of it: anybody who may push can have written it. */
+const MAX_HOLDER = 10_000;
+const MAX_FIELD = 500;
+
 function parseHolder(message: string): LockHolder | undefined {
-  const value = (key: string): string | undefined => new RegExp(`^${key}: (.+)$`, "m").exec(message)?.[1];
+  const lines = message.slice(0, MAX_HOLDER).split("\n");
+  const value = (key: string): string | undefined => {
+    const line = lines.find((each) => each.startsWith(`${key}: `));
+    const text = line === undefined ? "" : printable(line.slice(key.length + 2));
+    return text === "" ? undefined : shortened(text, MAX_FIELD);
+  };
   const [id, attempt, url, actor] = [value("Run-Id"), value("Attempt"), value("Run"), value("Actor")];
   return id === undefined || attempt === undefined || url === undefined || actor === undefined
     ? undefined

@@ -49,6 +49,8 @@ const FORMAT = "1";
 export const MAX_MESSAGE_BYTES = 16 * 1024;
 /** Longest value of a trailer, bytes: all of them together leave room in the message. */
 const MAX_VALUE_BYTES = 1000;
+/** Longest message that is read, characters: a later version may write more than this one. */
+const MAX_READ = 64 * 1024;
 
 /**
  * The tag's message: a subject, prose, and git trailers (git interpret-trailers), which are the last block. No text from
@@ -61,6 +63,8 @@ export function formatRecord(record: ReleaseRecord, changes: string): string {
     .map(([key, value]) => `${key}: ${oneLine(value)}`)
     .join("\n");
   const prose = changes
+    // No git message holds a zero byte, and the others are for terminals.
+    .replace(/[^\P{Cc}\t\n]|\p{Cs}/gu, "")
     .split("\n")
     .map((line) => line.trimEnd())
     .join("\n")
@@ -120,14 +124,17 @@ function timestamp(date: Date): string {
 
 /** Control characters, line ends among them, become spaces: a value stays on its line, and is not longer than the limit. */
 function oneLine(text: string): string {
-  const line = text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
+  const line = text
+    .toWellFormed()
+    .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")
+    .trim();
   if (Buffer.byteLength(line) <= MAX_VALUE_BYTES) return line;
   // What is left of a character that the cut went through is no character.
-  return Buffer.from(line)
-    .subarray(0, MAX_VALUE_BYTES)
+  const begun = Buffer.from(line)
+    .subarray(0, MAX_VALUE_BYTES - Buffer.byteLength("…"))
     .toString("utf8")
-    .replace(/\uFFFD+$/, "")
-    .trim();
+    .replace(/\uFFFD{1,3}$/, "");
+  return `${begun.trim()}…`;
 }
 
 /** At most `bytes` of UTF-8, on whole lines, saying that it was cut. */
@@ -161,6 +168,7 @@ export class NotARecord {
 export function parseRecord(name: string, message: string, commit: string): ReleaseRecord | NotARecord {
   const tag = parseReleaseTag(name);
   if (tag === undefined) return new NotARecord("its name is not <prefix>/<environment>/<six-digit number>");
+  if (message.length > MAX_READ) return new NotARecord(`its message is longer than ${MAX_READ / 1024} KiB`);
   const trailers = readTrailers(message);
   if (trailers === undefined) return new NotARecord("its message does not end with a block of trailers");
   const format = trailers.get("Kiln-Record");

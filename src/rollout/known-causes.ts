@@ -151,10 +151,14 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
   },
 ];
 
+/** Characters that are looked at: a cause is told at the beginning, or never. */
+const LONGEST = 2000;
+
 /**
  * What to do about one of AWS's texts: a scaling activity's message or cause, a target's health reason.
  * @returns one or two sentences for the person on call; undefined for a text that is not known
  */
 export function remedyFor(message: string): string | undefined {
-  return KNOWN_CAUSES.find(({ text }) => text.test(message))?.remedy;
+  const beginning = message.slice(0, LONGEST);
+  return KNOWN_CAUSES.find(({ text }) => text.test(beginning))?.remedy;
 }

@@ -13,6 +13,7 @@ import {
   type RequestLaunchTemplateData,
 } from "@aws-sdk/client-ec2";
 import type { AwsClients } from "../aws/clients.ts";
+import { pagesOf } from "../aws/pages.ts";
 import { type Target, targetName } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
@@ -65,20 +66,20 @@ async function findDescribed(
   imageId: string,
   description: string,
 ): Promise<TemplateVersion | undefined> {
-  let token: string | undefined;
-  do {
-    const page = await ec2.send(
+  const pages = pagesOf("DescribeLaunchTemplateVersions", (next) =>
+    ec2.send(
       new DescribeLaunchTemplateVersionsCommand({
         LaunchTemplateId: template.id,
         Filters: [{ Name: "image-id", Values: [imageId] }],
         MaxResults: 200,
-        ...(token === undefined ? {} : { NextToken: token }),
+        ...next,
       }),
-    );
-    const found = page.LaunchTemplateVersions?.find((version) => version.VersionDescription === description);
+    ),
+  );
+  for await (const { LaunchTemplateVersions } of pages) {
+    const found = LaunchTemplateVersions?.find((version) => version.VersionDescription === description);
     if (found?.VersionNumber !== undefined) return versionOf(template, found.VersionNumber);
-    token = page.NextToken;
-  } while (token !== undefined);
+  }
   return undefined;
 }
 
