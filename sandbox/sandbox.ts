@@ -117,7 +117,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     githubUrl: github.apiUrl,
     environment: () => ({
       AWS_ACCESS_KEY_ID: ACCESS_KEY,
-      AWS_SECRET_ACCESS_KEY: "sandbox",
+      // AWS's own example: a word would be hidden wherever it stands.
+      AWS_SECRET_ACCESS_KEY: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
       AWS_ENDPOINT_URL: aws.url,
       ...packerEnvironment(proxy),
       ...(host === undefined ? {} : { PKR_VAR_ssh_port: String(host.port) }),

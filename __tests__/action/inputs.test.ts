@@ -55,7 +55,7 @@ describe("inputs that are right", () => {
           config: "ops/kiln.yml",
           version: "v1.4.2",
           vars: "a=1\n\n  b=x=y \r\nc=",
-          "secret-vars": "npm-token= hunter2 \n",
+          "secret-vars": "npm-token= hunter2 \n  key<<END\n-----BEGIN-----\r\n c2Vj==\n\n  END\n",
           rebake: "always",
           "dry-run": "true",
           "on-cancel": "leave",
@@ -71,7 +71,7 @@ describe("inputs that are right", () => {
       config: "ops/kiln.yml",
       version: "v1.4.2",
       vars: { a: "1", b: "x=y ", c: "" },
-      secretVars: { "npm-token": " hunter2 " },
+      secretVars: { "npm-token": " hunter2 ", key: "-----BEGIN-----\n c2Vj==\n" },
       rebake: "always",
       dryRun: true,
       onCancel: "leave",
@@ -172,13 +172,20 @@ describe("every problem of an input is told", () => {
     [{ timeout: "0s" }, 'input timeout: "0s" is not a duration such as 10s, 60m or 2h'],
     [{ "poll-interval": "often" }, 'input poll-interval: "often" is not a duration such as 10s, 60m or 2h'],
     [{ token: "" }, "input token: is empty; leave it out for the job's own token, ${{ github.token }}"],
-    [{ vars: "a=1\nb" }, 'input vars: line 2 is not NAME=value: "b"'],
-    [{ vars: "1a=1" }, 'input vars: line 1 is not NAME=value: "1a=1"'],
-    [{ vars: "a = 1" }, 'input vars: line 1 is not NAME=value: "a = 1"'],
-    [{ vars: "a: 1" }, 'input vars: line 1 is not NAME=value: "a: 1"'],
+    [{ vars: "a=1\nb" }, 'input vars: line 2 is neither NAME=value nor NAME<<END: "b"'],
+    [{ vars: "1a=1" }, 'input vars: line 1 is neither NAME=value nor NAME<<END: "1a=1"'],
+    [{ vars: "a = 1" }, 'input vars: line 1 is neither NAME=value nor NAME<<END: "a = 1"'],
+    [{ vars: "a: 1" }, 'input vars: line 1 is neither NAME=value nor NAME<<END: "a: 1"'],
     [{ vars: "a=1\na=2" }, 'input vars: "a" is set twice'],
-    [{ "secret-vars": "hunter2" }, "input secret-vars: line 1 is not NAME=value"],
-    [{ "secret-vars": "a=hunter2\na=hunter3" }, 'input secret-vars: "a" is set twice'],
+    [{ "secret-vars": "hunter2" }, "input secret-vars: line 1 is neither NAME=value nor NAME<<END"],
+    [{ "secret-vars": "a=hunter2\na=hunter3" }, "input secret-vars: line 2 sets a variable again"],
+    [{ vars: "a<<END\n1\n2" }, 'input vars: line 1 begins a value that no line "END" ends'],
+    [{ "secret-vars": "a<<hunter2\n1" }, "input secret-vars: line 1 begins a value that no line ends"],
+    [{ vars: "a<<" }, 'input vars: line 1 is neither NAME=value nor NAME<<END: "a<<"'],
+    [
+      { "secret-vars": "a=x1" },
+      'input secret-vars: the value of "a" is too short to be masked: a secret has 3 characters or more; pass what is none in vars',
+    ],
     [{ vars: "a=1", "secret-vars": "a=hunter2" }, 'input secret-vars: "a" is in vars too'],
     [{ environmant: "dev" }, 'input environmant: there is no such input; did you mean "environment"?'],
     [{ "secret-var": "a=1" }, 'input secret-var: there is no such input; did you mean "secret-vars"?'],
@@ -264,10 +271,22 @@ describe("every problem of an input is told", () => {
   test("without ever repeating a secret", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.constantFrom("a=hunter2", "hunter2", "=hunter2", "a hunter2", " ", "a=1=hunter2"), {
-          minLength: 1,
-          maxLength: 5,
-        }),
+        fc.array(
+          fc.constantFrom(
+            "a=hunter2",
+            "hunter2",
+            "hunter2=",
+            "=hunter2",
+            "a hunter2",
+            " ",
+            "a=1=hunter2",
+            "b<<hunter2",
+          ),
+          {
+            minLength: 1,
+            maxLength: 5,
+          },
+        ),
         (lines) => {
           expect(problemsOf({ "secret-vars": lines.join("\n"), vars: "a=2" }).join("\n")).not.toContain(
             "hunter2",

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Secrets } from "../../src/domain/secrets.ts";
 import { outputsOf, overallOutcome, PublishedFacts } from "../../src/action/outputs.ts";
 import { resultSchema } from "../../src/action/result-schema.ts";
 import type { EnvironmentResult, Outcome, Result } from "../../src/domain/result.ts";
@@ -110,14 +111,14 @@ describe("facts are published as outputs at once", () => {
     );
 
   test("a run has failed until it has not", () => {
-    const facts = new PublishedFacts("deploy");
+    const facts = new PublishedFacts("deploy", new Secrets());
     expect(outputs()["outcome"]).toBe("failed");
     facts.publish({ outcome: "skipped" });
     expect(outputs()["outcome"]).toBe("skipped");
   });
 
   test("facts about the image and an environment add up", () => {
-    const facts = new PublishedFacts("deploy");
+    const facts = new PublishedFacts("deploy", new Secrets());
     const { digest } = RESULTS.released.image;
     const ids = { "eu-west-1": "ami-0aaaaaaaaaaaaaaaa" } as const;
     facts.publish({ commit: "c", image: { digest } });
@@ -136,14 +137,14 @@ describe("facts are published as outputs at once", () => {
   });
 
   test("a value is written once, until it changes", () => {
-    const facts = new PublishedFacts("deploy");
+    const facts = new PublishedFacts("deploy", new Secrets());
     facts.publish({ commit: "c" });
     facts.publish({ version: "v1" });
     expect(readFileSync(file, "utf8").match(/^commit<</gm)).toHaveLength(1);
   });
 
   test("an environment's release is not the next environment's", () => {
-    const facts = new PublishedFacts("deploy");
+    const facts = new PublishedFacts("deploy", new Secrets());
     facts.publishEnvironment("dev", {
       outcome: "succeeded",
       release: "release/dev/000001",

@@ -14,6 +14,7 @@ import { type Lock, releaseLock } from "../../src/release/lock.ts";
 import type { Strand } from "./interleaving.ts";
 import { PlayedPrograms, TEMPLATE } from "./played-programs.ts";
 import { commitOf, type World } from "./world.ts";
+import { Secrets } from "../../src/domain/secrets.ts";
 
 /** A job as a workflow starts it. */
 export interface Job {
@@ -147,6 +148,7 @@ async function start(world: World, job: Job, id: string, ports: Ports): Promise<
         version: job.content ?? "",
         vars: {},
         secretVars: {},
+        sensitive: new Set<string>(),
         rebake: "auto" as const,
         allowOlder: false,
       };
@@ -240,6 +242,7 @@ function portsOf(
     workspace: NOWHERE,
     temporaryFolder: NOWHERE,
     token: "none",
+    secrets: new Secrets(),
   };
 }
 

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Secrets } from "../../src/domain/secrets.ts";
 import { createSubprocess } from "../../src/action/subprocess.ts";
 import { wallClock } from "../../src/action/wall-clock.ts";
 import { proveSmokeTest, runSmokeTest, type SmokeTestSubject } from "../../src/commands/smoke-test.ts";
@@ -71,6 +72,7 @@ const portsOf = (subprocess: Subprocess, clock: Clock = frozen, signal = new Abo
   signal,
   log: new KeptLog(),
   workspace: "/workspace",
+  secrets: new Secrets(),
 });
 
 describe("a smoke test", () => {
@@ -85,6 +87,7 @@ describe("a smoke test", () => {
         args: ["--fast", "a b"],
         options: {
           cwd: "/workspace",
+          inherits: "job",
           env: {
             KILN_ENVIRONMENT: "production",
             KILN_TARGET: "eu-west-1/web",

@@ -71,7 +71,12 @@ async function builtExpressions(): Promise<Expression[]> {
     output.read("==> Builds finished. The artifacts of successful builds are:");
     output.read("eu-west-1: x");
     const { passVariables } = await import("../../src/image/packer.ts");
-    passVariables(false, { own: {}, vars: { "a-b": "" }, secretVars: {}, varFiles: [] }, ["x"], "");
+    passVariables(
+      false,
+      { own: {}, vars: { "a-b": "" }, secretVars: {}, varFiles: [], sensitive: new Set() },
+      ["x"],
+      "",
+    );
   } finally {
     globalThis.RegExp = Original;
   }

@@ -22,6 +22,7 @@ import { InMemoryRepository } from "../release/in-memory-repository.ts";
 import { COMMIT } from "../release/records.ts";
 import { commandsIn, type RunnerCommand } from "./runner-commands.ts";
 import { hostile, told, WEAPONS } from "./texts.ts";
+import { Secrets } from "../../src/domain/secrets.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -134,6 +135,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
       {
         recipe: { template: "web.pkr.hcl", inputs: undefined, vars: {}, varFiles: [], maxAge: undefined },
         secretVars: {},
+        sensitive: new Set(),
         imageName: text,
         version: text,
         commit: COMMIT,
@@ -149,6 +151,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
         temporaryFolder: folder,
         signal: new AbortController().signal,
         token: "t",
+        secrets: new Secrets(),
         onStarted: () => undefined,
       },
     );
@@ -174,6 +177,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
         log,
         signal: new AbortController().signal,
         workspace: folder,
+        secrets: new Secrets(),
       },
     );
   },

@@ -85,9 +85,11 @@ describe("the digest of a content", () => {
   });
 });
 
+const NONE: ReadonlySet<string> = new Set();
+
 describe("the digest's list for people", () => {
   test("is the template, the files by path, and the variables with their values hashed", () => {
-    expect(contentList("packer/web.pkr.hcl", [B, A], { zone: "x", nginx: "1.26" })).toBe(
+    expect(contentList("packer/web.pkr.hcl", [B, A], { zone: "x", nginx: "1.26" }, NONE)).toBe(
       [
         "template packer/web.pkr.hcl",
         `100755 ${"a".repeat(40)} packer/a.sh`,
@@ -99,9 +101,18 @@ describe("the digest's list for people", () => {
     );
   });
 
+  test("has nothing of a sensitive variable's value, not even its hash", () => {
+    const list = contentList("t", [], { pin: "4711", zone: "x" }, new Set(["pin"]));
+    expect(list.split("\n").slice(1)).toStrictEqual([
+      "var pin sensitive",
+      "var zone 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+      "",
+    ]);
+  });
+
   test("is a line each, whatever a path contains", () => {
     const odd = { ...A, path: 'a"b\nvar x 1' };
-    expect(contentList("t", [odd], {}).split("\n")).toStrictEqual([
+    expect(contentList("t", [odd], {}, NONE).split("\n")).toStrictEqual([
       "template t",
       `100755 ${"a".repeat(40)} ${String.raw`"a\"b\nvar x 1"`}`,
       "",
@@ -121,7 +132,7 @@ describe("the digest's list for people", () => {
     });
     fc.assert(
       fc.property(list, list, vars, vars, (a, b, varsA, varsB) => {
-        expect(contentList("t", a, varsA) === contentList("t", b, varsB)).toBe(
+        expect(contentList("t", a, varsA, NONE) === contentList("t", b, varsB, NONE)).toBe(
           digestOf("t", a, varsA) === digestOf("t", b, varsB),
         );
       }),

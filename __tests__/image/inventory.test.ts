@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { inventoryText, parseInventory } from "../../src/image/inventory.ts";
+import { Secrets } from "../../src/domain/secrets.ts";
+import { inventoryText, parseInventory as parse } from "../../src/image/inventory.ts";
 
+const parseInventory = (source: string) => parse(source, new Secrets());
 const text = (source: string): string => inventoryText(parseInventory(source));
 
 describe("a plain list", () => {
@@ -25,6 +27,7 @@ describe("a plain list", () => {
       "\uFEFF# installed\n\nInstalled Packages\nremoved\t\nbash 5.2\nthis is a sentence with 5 words\r\n";
     expect(parseInventory(source)).toStrictEqual({
       packages: [{ name: "bash", version: "5.2" }],
+      hidden: false,
       format: "list",
       ignored: 3,
     });
@@ -83,7 +86,12 @@ describe("an SBOM in JSON", () => {
   test.each(["{", "[]", "{}", '{"components": {}}', '{"packages": "many"}', "[1, 2]"])(
     "that is none: %s",
     (source) => {
-      expect(parseInventory(source)).toStrictEqual({ packages: [], format: "unknown", ignored: 0 });
+      expect(parseInventory(source)).toStrictEqual({
+        packages: [],
+        format: "unknown",
+        ignored: 0,
+        hidden: false,
+      });
     },
   );
 
@@ -131,5 +139,35 @@ describe("whatever is in it", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe("a secret in an inventory", () => {
+  const secrets = new Secrets();
+  secrets.add(["hunter2 and\tmore", `long-${"x".repeat(300)}-end`, "pin!4711"]);
+  const left = (source: string) => parse(source, secrets);
+
+  test.each<[what: string, source: string, kept: string]>([
+    ["in a list", "bash 5.2\ntool 1-pin!4711\n", "bash 5.2\ntool 1-***\n"],
+    ["that a blank would cut in two", "hunter2 and\tmore 1.0\n", "*** 1.0\n"],
+    ["that is longer than what is kept", `tool 1-long-${"x".repeat(300)}-end\n`, "tool 1-***\n"],
+    [
+      "in JSON, its letters written in another way",
+      '{"components": [{"name": "t", "version": "1-p\\u0069n!4711"}]}',
+      "t 1-***\n",
+    ],
+    [
+      "in JSON, with its escapes",
+      JSON.stringify({ packages: [{ name: "hunter2 and\tmore", versionInfo: "1" }] }),
+      "*** 1\n",
+    ],
+  ])("%s is left out, and told", (_, source, kept) => {
+    const inventory = left(source);
+    expect(inventoryText(inventory)).toBe(kept);
+    expect(inventory.hidden).toBe(true);
+  });
+
+  test("that is not there is not told", () => {
+    expect(left("bash 5.2\n").hidden).toBe(false);
   });
 });

@@ -94,6 +94,7 @@ const VARIABLES: Variables = {
   vars: { nginx: "1.26", zone: "a=b c" },
   secretVars: { npm_token: "hunter2" },
   varFiles: ["packer/common.pkrvars.hcl"],
+  sensitive: new Set(),
 };
 const SECRET_FILE = "/tmp/secrets.json";
 
@@ -129,6 +130,7 @@ describe("variables of an HCL2 template", () => {
         vars: { b: "var", c: "var" },
         secretVars: { c: "secret" },
         varFiles: [],
+        sensitive: new Set(),
       },
       [],
       SECRET_FILE,
@@ -157,6 +159,22 @@ describe("variables of an HCL2 template", () => {
   test("a secret is no argument, also where a variable file sets it", () => {
     const { args } = passVariables(false, VARIABLES, ['npm_token = "placeholder"\n'], SECRET_FILE);
     expect(args.join(" ")).not.toContain("hunter2");
+  });
+});
+
+describe("a variable of vars that the template marks sensitive", () => {
+  const marked = { ...VARIABLES, sensitive: new Set(["zone"]) };
+
+  test("is no argument in HCL2", () => {
+    const { args, env } = passVariables(false, marked, ['zone = "x"\n'], SECRET_FILE);
+    expect(args).toStrictEqual(["-var-file=packer/common.pkrvars.hcl"]);
+    expect(env["PKR_VAR_zone"]).toBe("a=b c");
+  });
+
+  test("is in the private file of a legacy template", () => {
+    const { args, secretFile } = passVariables(true, marked, [], SECRET_FILE);
+    expect(args.join(" ")).not.toContain("zone");
+    expect(secretFile).toBe('{"zone":"a=b c","npm_token":"hunter2"}');
   });
 });
 

@@ -1,3 +1,4 @@
+import { Secrets } from "../../src/domain/secrets.ts";
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -387,6 +388,7 @@ export class ReleaseStage implements AsyncDisposable {
       workspace: this.#folder,
       temporaryFolder: this.#folder,
       token: TOKEN,
+      secrets: new Secrets(),
     };
   }
 

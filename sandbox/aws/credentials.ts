@@ -10,6 +10,8 @@ export interface AwsAccount {
   role?: RoleSession;
   /** Real time in ms, not the sandbox's: SDKs compare it with their own clock. */
   expiresAt?: number;
+  /** What STS gave out with the key; nobody verifies it. */
+  secrets?: readonly string[];
 }
 
 /** Access key id to account. The server looks up on every request, so tests may add, expire and remove keys. */
@@ -69,11 +71,8 @@ export function issueCredentials(
   // IAM user guide, IAM identifiers: temporary access keys start with ASIA.
   const AccessKeyId = `ASIA${randomBytes(8).toString("hex").toUpperCase()}`;
   const expiresAt = Math.ceil(Date.now() / 1000 + seconds) * 1000;
-  accounts[AccessKeyId] = { accountId, role, expiresAt };
-  return {
-    AccessKeyId,
-    SecretAccessKey: randomBytes(30).toString("base64"),
-    SessionToken: randomBytes(96).toString("base64"),
-    Expiration: new Date(expiresAt),
-  };
+  const SecretAccessKey = randomBytes(30).toString("base64");
+  const SessionToken = randomBytes(96).toString("base64");
+  accounts[AccessKeyId] = { accountId, role, expiresAt, secrets: [SecretAccessKey, SessionToken] };
+  return { AccessKeyId, SecretAccessKey, SessionToken, Expiration: new Date(expiresAt) };
 }

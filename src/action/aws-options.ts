@@ -1,10 +1,10 @@
-import * as core from "@actions/core";
+import { getIDToken } from "@actions/core";
 import type { AwsClientOptions, AwsClients } from "../aws/clients.ts";
 import type { Run } from "../commands/ports.ts";
 import type { Environment } from "../domain/application.ts";
-import { annotation } from "./log.ts";
 import { userAgent } from "./user-agent.ts";
 import { wallClock } from "./wall-clock.ts";
+import { hideSecrets, workflow } from "./workflow.ts";
 
 /** The job's credentials, and where it may ask for an OIDC token the means to renew them. */
 export function awsOptions(run: Run): AwsClientOptions {
@@ -17,15 +17,20 @@ export function awsOptions(run: Run): AwsClientOptions {
     env["AWS_PROFILE"] === undefined &&
     accessKeyId !== undefined &&
     secretAccessKey !== undefined;
-  if (!renewable) return { userAgent: agent, clock: wallClock };
+  if (!renewable) return { userAgent: agent, clock: wallClock, onSecrets: hideSecrets };
   return {
     userAgent: agent,
     clock: wallClock,
+    onSecrets: hideSecrets,
     env: { accessKeyId, secretAccessKey, sessionToken: env["AWS_SESSION_TOKEN"] },
-    idToken: (audience) => core.getIDToken(audience),
+    idToken: async (audience) => {
+      const token = await getIDToken(audience);
+      hideSecrets([token]);
+      return token;
+    },
     roleArn: env["AWS_ROLE_ARN"],
     sessionName: `kiln-${run.id}`,
-    onRenewed: (message) => core.notice(annotation(message)),
+    onRenewed: (message) => workflow.notice(message),
   };
 }
 

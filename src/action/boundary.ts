@@ -1,8 +1,8 @@
-import * as core from "@actions/core";
+import type { AnnotationProperties } from "@actions/core";
 import { InvalidInputError, KilnError, type Problem, RolloutError } from "../domain/errors.ts";
 import { shortened } from "../domain/printable.ts";
 import type { Outcome, Result } from "../domain/result.ts";
-import { annotation, printLines } from "./log.ts";
+import { workflow } from "./workflow.ts";
 
 /** Problems that are shown one by one; the first ones of a file that is wrong throughout tell enough. */
 const MAX_PROBLEMS = 50;
@@ -12,32 +12,32 @@ export function reportError(error: unknown): void {
   if (error instanceof InvalidInputError) {
     const { problems } = error;
     for (const problem of problems.slice(0, MAX_PROBLEMS)) reportProblem(problem);
-    if (problems.length > MAX_PROBLEMS) printLines(`… and ${problems.length - MAX_PROBLEMS} more`);
-    core.setFailed(
+    if (problems.length > MAX_PROBLEMS) workflow.info(`… and ${problems.length - MAX_PROBLEMS} more`);
+    workflow.setFailed(
       `${problems.length} ${problems.length === 1 ? "thing is" : "things are"} wrong with what the step was given. Nothing was changed.`,
     );
     return;
   }
-  core.setFailed(annotation(error instanceof Error ? error.message : String(error)));
+  workflow.setFailed(error instanceof Error ? error.message : String(error));
   if (error instanceof KilnError) {
-    if (error.state !== undefined) printLines(error.state);
-    if (error.next !== undefined) printLines(`Next: ${error.next}`);
-  } else if (error instanceof Error) printLines(error.stack ?? "");
+    if (error.state !== undefined) workflow.info(error.state);
+    if (error.next !== undefined) workflow.info(`Next: ${error.next}`);
+  } else if (error instanceof Error) workflow.info(error.stack ?? "");
   for (
     let cause = error instanceof Error ? error.cause : undefined;
     cause instanceof Error;
     cause = cause.cause
   ) {
-    core.debug(annotation(`Caused by ${cause.name}: ${cause.stack ?? cause.message}`));
+    workflow.debug(`Caused by ${cause.name}: ${cause.stack ?? cause.message}`);
   }
 }
 
 function reportProblem({ where, message }: Problem): void {
-  core.error(annotation(`${where}: ${message}`), placeOf(where));
+  workflow.error(`${where}: ${message}`, placeOf(where));
 }
 
 /** `file:line:column` as an annotation's place in the file. */
-function placeOf(where: string): core.AnnotationProperties {
+function placeOf(where: string): AnnotationProperties {
   const [, file, line, column] = /^(\S+):(\d+):(\d+)$/.exec(where) ?? [];
   return file === undefined ? {} : { file, startLine: Number(line), startColumn: Number(column) };
 }

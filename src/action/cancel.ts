@@ -1,5 +1,5 @@
 import { CancelledError } from "../domain/errors.ts";
-import { printLines } from "./log.ts";
+import { workflow } from "./workflow.ts";
 
 /**
  * A signal that aborts when the run is cancelled. The runner sends SIGINT, SIGTERM 7.5 seconds later, and kills 2.5
@@ -10,7 +10,7 @@ export function cancelSignal(): AbortSignal {
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     process.on(name, () => {
       if (controller.signal.aborted) return;
-      printLines(`Received ${name}: stopping`);
+      workflow.info(`Received ${name}: stopping`);
       controller.abort(new CancelledError("The run was cancelled"));
     });
   }

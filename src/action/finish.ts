@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { rm } from "node:fs/promises";
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { createAwsClients } from "../aws/clients.ts";
 import { targetName } from "../domain/application.ts";
@@ -31,6 +32,9 @@ export async function finish(state: State): Promise<void> {
     ),
   ]);
   await attempt("release the lock", () => releaseLocks(state, runner));
+  const { folder } = state;
+  if (folder !== undefined)
+    await attempt("remove the step's private files", () => rm(folder, { recursive: true, force: true }));
 }
 
 function finishPacker(packer: StartedPacker, runner: Runner, deadline: number): Promise<void> {

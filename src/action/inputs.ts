@@ -3,6 +3,8 @@ import { MAX_GROUP_NAME, REGION, type Strategy, STRATEGIES } from "../domain/app
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
+import { canBeHidden, SHORTEST_SECRET } from "../domain/secrets.ts";
+import { parseVariables } from "./variables.ts";
 
 /** The commands of this version. */
 export const COMMANDS = ["deploy", "bake", "promote", "rollback", "status", "prune"] as const;
@@ -134,6 +136,7 @@ export function parseInputs(
   reportUnfit(inputs, report);
   if (inputs.token === "")
     report("token", "is empty; leave it out for the job's own token, ${{ github.token }}");
+  reportShortSecrets(inputs.secretVars, report);
   const both = Object.keys(inputs.vars).filter((name) => Object.hasOwn(inputs.secretVars, name));
   for (const name of both) report("secret-vars", `"${name}" is in vars too`);
   if (problems.length > 0) throw new InvalidInputError(problems);
@@ -226,20 +229,31 @@ function duration(name: string, value: string | undefined, most: string, report:
   return parsed;
 }
 
-/** `NAME=value` a line; empty lines are fine. The value of a secret is never repeated. */
+/** Variables of an input. Of a secret nothing is repeated: in a text that is not well-formed, anything may be a piece of it. */
 function variables(name: "vars" | "secret-vars", text: string, report: Report): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const [index, line] of text.split(/\r?\n/).entries()) {
-    if (line.trim() === "") continue;
-    const match = /^\s*([A-Za-z_][A-Za-z0-9_-]*)=(.*)$/.exec(line);
-    const [, key, value] = match ?? [];
-    if (key === undefined || value === undefined) {
-      report(name, `line ${index + 1} is not NAME=value${name === "vars" ? `: "${line.trim()}"` : ""}`);
-    } else if (key === "__proto__") report(name, `line ${index + 1}: "${key}" is not taken as a name`);
-    else if (Object.hasOwn(found, key)) report(name, `"${key}" is set twice`);
-    else found[key] = value;
-  }
+  const found = parseVariables(text, (problem) => {
+    const at = `line ${problem.line}`;
+    const plain = name === "vars";
+    if (problem.kind === "malformed") {
+      report(name, `${at} is neither NAME=value nor NAME<<END${plain ? `: "${problem.text}"` : ""}`);
+    } else if (problem.kind === "open") {
+      report(name, `${at} begins a value that no line${plain ? ` "${problem.delimiter}"` : ""} ends`);
+    } else if (problem.kind === "reserved") {
+      report(name, `${at}: "${problem.name}" is not taken as a name`);
+    } else report(name, plain ? `"${problem.name}" is set twice` : `${at} sets a variable again`);
+  });
   return found;
+}
+
+/** What cannot be hidden: a mask of one or two characters would be all over the log. */
+function reportShortSecrets(secretVars: Readonly<Record<string, string>>, report: Report): void {
+  for (const [name, value] of Object.entries(secretVars)) {
+    if (value.trim() === "" || canBeHidden(value)) continue;
+    report(
+      "secret-vars",
+      `the value of "${name}" is too short to be masked: a secret has ${SHORTEST_SECRET} characters or more; pass what is none in vars`,
+    );
+  }
 }
 
 function inlineEnvironment(

@@ -1,7 +1,8 @@
-import * as core from "@actions/core";
+import type { Secrets } from "../domain/secrets.ts";
 import type { Facts } from "../commands/ports.ts";
 import { shortened } from "../domain/printable.ts";
 import type { EnvironmentResult, Outcome, Result } from "../domain/result.ts";
+import { workflow } from "./workflow.ts";
 
 /** The outputs that a result means, by name, as in action.yml. */
 export function outputsOf(result: Result): Readonly<Record<string, string>> {
@@ -73,14 +74,59 @@ function bounded(value: unknown): unknown {
  * thousands. Over that it is written when there is an outcome.
  */
 const MAX_WRITTEN = 20_000_000;
+/**
+ * What is a name or an id: there, three characters that happen to be a secret's are no secret. The secrets that are given
+ * are compared with all that names are made of before anything is done.
+ */
+const FACTS: ReadonlySet<string> = new Set([
+  "command",
+  "outcome",
+  "application",
+  "environment",
+  "commit",
+  "digest",
+  "ids",
+  "images",
+  "imageId",
+  "baseImages",
+  "previousImages",
+  "release",
+  "previousRelease",
+  "since",
+  "region",
+  "autoScalingGroup",
+  "launchTemplate",
+  "instanceRefresh",
+  "ended",
+  "action",
+  "created",
+  "name",
+  "version",
+]);
+
+/** A value's texts without secrets, all the way down. */
+function withoutSecrets<T>(value: T, secrets: Secrets, isFact = false): T {
+  if (typeof value === "string") return (isFact ? secrets.redactFact(value) : secrets.redact(value)) as T;
+  if (Array.isArray(value)) return value.map((each) => withoutSecrets<unknown>(each, secrets, isFact)) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      withoutSecrets<unknown>(inner, secrets, isFact || FACTS.has(key)),
+    ]),
+  ) as T;
+}
 
 /** The facts of a run: every change is set as outputs at once, so that they are there also when a later step fails. */
 export class PublishedFacts implements Facts {
   #result: Result;
+  readonly #secrets: Secrets;
   readonly #set = new Map<string, string>();
   #written = 0;
 
-  constructor(command: string) {
+  /** @param secrets left out of all that is published; what comes to them later, of what is published from then on */
+  constructor(command: string, secrets: Secrets) {
+    this.#secrets = secrets;
     this.#result = { command, outcome: "failed", environments: [] };
     this.#write(true);
   }
@@ -89,14 +135,16 @@ export class PublishedFacts implements Facts {
     return this.#result;
   }
 
-  publish(facts: Partial<Omit<Result, "environments">>): void {
+  publish(found: Partial<Omit<Result, "environments">>): void {
+    const facts = withoutSecrets(found, this.#secrets);
     const image = facts.image === undefined ? {} : { image: { ...this.#result.image, ...facts.image } };
     this.#result = { ...this.#result, ...facts, ...image };
     this.#write(facts.outcome !== undefined);
   }
 
-  publishEnvironment(environment: string, facts: Partial<Omit<EnvironmentResult, "environment">>): void {
+  publishEnvironment(environment: string, found: Partial<Omit<EnvironmentResult, "environment">>): void {
     const { environments } = this.#result;
+    const facts = withoutSecrets(found, this.#secrets);
     const known = environments.find((entry) => entry.environment === environment);
     const entry: EnvironmentResult = { outcome: "failed", ...known, ...facts, environment };
     this.#result = {
@@ -118,7 +166,7 @@ export class PublishedFacts implements Facts {
       if (name === "result" && this.#written > MAX_WRITTEN && !isOutcome) continue;
       this.#written += value.length;
       this.#set.set(name, value);
-      core.setOutput(name, value);
+      workflow.setOutput(name, value);
     }
   }
 }

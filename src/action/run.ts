@@ -1,15 +1,19 @@
-import * as core from "@actions/core";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { createAwsClients } from "../aws/clients.ts";
 import type { Ports, Run } from "../commands/ports.ts";
 import type { DeployRequest, PromoteRequest } from "../commands/request.ts";
 import type { Application, Environment } from "../domain/application.ts";
-import { CancelledError, InvalidInputError } from "../domain/errors.ts";
+import { CancelledError, InvalidInputError, type Problem } from "../domain/errors.ts";
 import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
+import { overriddenSecrets, sensitiveVariables } from "../image/sensitive-variables.ts";
 import { cancelSignal } from "./cancel.ts";
+import { exposedSecrets } from "./exposed-secrets.ts";
 import type { Command, Inputs } from "./inputs.ts";
 import { readCheckedOut } from "./config-file.ts";
+import { knownSecrets } from "./known-secrets.ts";
 import { createLog } from "./log.ts";
 import { overallOutcome, type PublishedFacts } from "./outputs.ts";
 import { resolveApplication, selectEnvironments } from "./selection.ts";
@@ -18,6 +22,7 @@ import type { SavedState } from "./state.ts";
 import { createSubprocess } from "./subprocess.ts";
 import { userAgent } from "./user-agent.ts";
 import { wallClock } from "./wall-clock.ts";
+import { hideSecrets, secrets } from "./workflow.ts";
 
 /** What a command is run with. */
 interface Context {
@@ -26,6 +31,8 @@ interface Context {
   readonly environments: readonly Environment[];
   readonly version: string;
   readonly run: Run;
+  /** Variables that the template marks sensitive. */
+  readonly sensitive: ReadonlySet<string>;
 }
 
 /** One entry a command: adding a command without a handler does not compile. */
@@ -77,10 +84,13 @@ export async function runCommand(
   facts: PublishedFacts,
   state: SavedState,
 ): Promise<void> {
-  mask(inputs);
   const { run } = runner;
-  const ports = createPorts(inputs, runner, facts, state);
+  // Nobody else on the machine may read what is in it: Packer's output, the secrets of a legacy template, an inventory.
+  const folder = await mkdtemp(join(runner.temporaryFolder, "kiln-"));
+  state.using(folder);
+  const ports = createPorts(inputs, runner, folder, facts, state);
   const application = await resolveApplication(inputs, runner, (path) => readConfig(path, runner, ports));
+  const sensitive = await protectSecrets(inputs, application, runner);
   facts.publish({ application: application.name });
   const environments = selectEnvironments(application, inputs, run);
   if (environments.length === 0) {
@@ -88,21 +98,26 @@ export async function runCommand(
       `No environment of ${application.name} lists the branch ${run.branch ?? "of this ref"}: nothing to do`,
     );
     facts.publish({ outcome: "skipped" });
-    state.finish();
+    await finished(folder, state);
     return;
   }
   const version = inputs.version ?? run.commit.slice(0, 12);
   if (inputs.command === "deploy" || inputs.command === "bake")
     facts.publish({ commit: run.commit, version });
   try {
-    await HANDLERS[inputs.command]({ inputs, application, environments, version, run }, ports);
+    await HANDLERS[inputs.command]({ inputs, application, environments, version, run, sensitive }, ports);
   } catch (error) {
     // A cancelled run leaves what is still under way to its post step.
-    if (!(error instanceof CancelledError)) state.finish();
+    if (!(error instanceof CancelledError)) await finished(folder, state);
     throw error;
   }
-  state.finish();
+  await finished(folder, state);
   facts.publish({ outcome: overallOutcome(facts.result) });
+}
+
+async function finished(folder: string, state: SavedState): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  state.finish();
 }
 
 /** The config file as it is checked out, or, for commands that need no checkout, as it is at the run's commit. */
@@ -119,15 +134,50 @@ async function readConfig(path: string, runner: Runner, ports: Ports): Promise<s
   ]);
 }
 
-/** From here on the runner shows *** for these, whoever prints them. */
-function mask(inputs: Inputs): void {
-  core.setSecret(inputs.token);
-  for (const value of Object.values(inputs.secretVars)) {
-    for (const line of [value, ...value.split("\n")]) if (line.trim() !== "") core.setSecret(line);
+/**
+ * What the template and its variable files say is secret. Only commands that bake have them at hand, and only there can
+ * they be seen.
+ * @throws InvalidInputError where a secret is given in plain sight as well, or would not reach Packer
+ */
+async function protectSecrets(
+  inputs: Inputs,
+  application: Application,
+  { run, workspace }: Runner,
+): Promise<ReadonlySet<string>> {
+  const known = knownSecrets(process.env);
+  if (inputs.command !== "deploy" && inputs.command !== "bake") {
+    refuse(exposedSecrets(known, inputs, application, run, new Set()));
+    return new Set();
   }
+  const recipe = { ...application.image, vars: { ...application.image.vars, ...inputs.vars } };
+  const marked = await sensitiveVariables(recipe, workspace, process.env);
+  hideSecrets(marked.values.map(({ value }) => value));
+  const all = [
+    ...known,
+    ...marked.values.map(({ name, value }) => ({ name: `the template's sensitive variable ${name}`, value })),
+  ];
+  const byEnvironment = new Set([
+    ...Object.keys(inputs.secretVars),
+    ...Object.keys(recipe.vars).filter((name) => marked.names.has(name)),
+  ]);
+  refuse([
+    ...exposedSecrets(all, inputs, application, run, marked.names),
+    ...(await overriddenSecrets(recipe, workspace, byEnvironment)),
+  ]);
+  return marked.names;
 }
 
-function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, state: SavedState): Ports {
+function refuse(problems: readonly Problem[]): void {
+  if (problems.length > 0) throw new InvalidInputError(problems);
+}
+
+function createPorts(
+  inputs: Inputs,
+  runner: Runner,
+  temporaryFolder: string,
+  facts: PublishedFacts,
+  state: SavedState,
+): Ports {
   const agent = userAgent(runner.run);
   const aws = createAwsClients(awsOptions(runner.run));
   const log = createLog();
@@ -135,7 +185,7 @@ function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, stat
   return {
     clock: wallClock,
     log,
-    subprocess: createSubprocess(process.env, runner.temporaryFolder),
+    subprocess: createSubprocess(process.env, temporaryFolder),
     signal,
     aws,
     awsOf: (environment) => clientsOf(aws, environment, runner.run),
@@ -153,7 +203,8 @@ function createPorts(inputs: Inputs, runner: Runner, facts: PublishedFacts, stat
     facts,
     unfinished: state,
     workspace: runner.workspace,
-    temporaryFolder: runner.temporaryFolder,
+    temporaryFolder,
+    secrets,
     token: inputs.token,
   };
 }

@@ -1,7 +1,7 @@
-import * as core from "@actions/core";
 import type { Unfinished } from "../commands/ports.ts";
 import type { StartedPacker } from "../image/bake.ts";
 import type { Lock } from "../release/lock.ts";
+import { workflow } from "./workflow.ts";
 
 /** What the post step may have to finish: saved by the main step the moment it is a fact. */
 export interface State {
@@ -11,6 +11,8 @@ export interface State {
   readonly packer: StartedPacker | undefined;
   /** The refresh that was last started on each target. */
   readonly refreshes: readonly StartedRefresh[];
+  /** The step's own folder for files that nobody else may read; gone when it has finished. */
+  readonly folder?: string | undefined;
 }
 
 export interface StartedRefresh {
@@ -29,6 +31,12 @@ export class SavedState implements Unfinished {
   #state: State = { ...NOTHING, finished: false };
 
   constructor() {
+    this.#save();
+  }
+
+  /** Files that have to go also when this process is killed. */
+  using(folder: string): void {
+    this.#state = { ...this.#state, folder };
     this.#save();
   }
 
@@ -64,12 +72,12 @@ export class SavedState implements Unfinished {
   }
 
   #save(): void {
-    core.saveState(NAME, JSON.stringify(this.#state));
+    workflow.saveState(NAME, JSON.stringify(this.#state));
   }
 }
 
 /** What the main step left; nothing where it never ran. */
 export function loadState(): State {
-  const text = core.getState(NAME);
+  const text = workflow.getState(NAME);
   return text === "" ? NOTHING : (JSON.parse(text) as State);
 }

@@ -7,6 +7,7 @@ import { StringDecoder } from "node:string_decoder";
 import { setTimeout as after } from "node:timers/promises";
 import { getExecOutput } from "@actions/exec";
 import { wholeCharacters } from "../domain/printable.ts";
+import { isSecret } from "./known-secrets.ts";
 import type { DetachedProgram, Subprocess, SubprocessOptions } from "../domain/ports.ts";
 
 /** Longest line that is handed on, characters: a program may print without an end. */
@@ -17,13 +18,16 @@ const FOLLOW_INTERVAL = 200;
 
 /** Programs as the runner's machine has them. */
 export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string): Subprocess {
-  const inherited = Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) =>
-      value === undefined || !isForChildren(name, env) ? [] : [[name, value]],
-    ),
-  );
+  const inherited = ({ inherits }: SubprocessOptions): Record<string, string> =>
+    Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) =>
+        value === undefined || !isForChildren(name, env) || isWithheld(name, value, inherits)
+          ? []
+          : [[name, value]],
+      ),
+    );
   const environment = (options: SubprocessOptions): Record<string, string> => ({
-    ...inherited,
+    ...inherited(options),
     ...options.env,
   });
   return {
@@ -49,8 +53,22 @@ export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string
  */
 function isForChildren(name: string, env: NodeJS.ProcessEnv): boolean {
   if (name === "AWS_MAX_ATTEMPTS") return env["AWS_POLL_DELAY_SECONDS"] !== undefined;
-  return !name.startsWith("INPUT_");
+  return !name.startsWith("INPUT_") && !name.startsWith("STATE_");
 }
+
+/** Whoever needs no secret gets none; what gets tokens in this job's name nobody but Packer, whose templates may ask Vault. */
+function isWithheld(name: string, value: string, inherits: SubprocessOptions["inherits"]): boolean {
+  if (inherits === "everything") return false;
+  if (name.startsWith("PKR_VAR_") || FOR_TOKENS.has(name)) return true;
+  return inherits === undefined && isSecret(name, value);
+}
+
+const FOR_TOKENS: ReadonlySet<string> = new Set([
+  "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+  "ACTIONS_ID_TOKEN_REQUEST_URL",
+  "ACTIONS_RUNTIME_TOKEN",
+  "PACKER_GITHUB_API_TOKEN",
+]);
 
 /**
  * Starts a program in a process group of its own, with its output in a file: when this process is killed, a pipe would

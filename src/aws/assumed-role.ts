@@ -20,6 +20,7 @@ const SESSION_SECONDS = 3600;
 export function roleCredentials(
   role: AssumedRole,
   sts: () => Promise<STSClient>,
+  onSecrets?: (values: readonly string[]) => void,
 ): () => Promise<ProvidedCredentials> {
   return async () => {
     const [{ AssumeRoleCommand }, client] = await Promise.all([import("@aws-sdk/client-sts"), sts()]);
@@ -32,6 +33,7 @@ export function roleCredentials(
       }),
     );
     const { AccessKeyId = "", SecretAccessKey = "", SessionToken = "", Expiration } = Credentials ?? {};
+    onSecrets?.([AccessKeyId, SecretAccessKey, SessionToken]);
     return {
       accessKeyId: AccessKeyId,
       secretAccessKey: SecretAccessKey,

@@ -46,6 +46,8 @@ export interface AwsClientOptions {
   readonly answerWithin?: number | undefined;
   /** From 0 to 1: what spreads the waits. */
   readonly random?: (() => number) | undefined;
+  /** Told the keys and tokens that AWS gives out, before they are used. */
+  readonly onSecrets?: ((values: readonly string[]) => void) | undefined;
 }
 
 /** Milliseconds: a describe of a large group takes seconds, nothing that Kiln asks takes a minute. */
@@ -122,7 +124,7 @@ function clientsWith(
       // Any region's STS knows the role; the own one's errors are translated, and its expired credentials renewed.
       const made = clientsWith(
         options,
-        roleCredentials(role, () => clients.sts(ROLE_REGION)),
+        roleCredentials(role, () => clients.sts(ROLE_REGION), options.onSecrets),
         undefined,
       );
       roles.set(role.arn, made);
@@ -155,7 +157,7 @@ function plainSettings(options: AwsClientOptions, region: string, maxAttempts: n
 }
 
 function renewalOf(options: AwsClientOptions): Renewal | undefined {
-  const { env, idToken, roleArn, sessionName, onRenewed } = options;
+  const { env, idToken, roleArn, sessionName, onRenewed, onSecrets } = options;
   if (env === undefined || idToken === undefined) return undefined;
   return createRenewal({
     first: env,
@@ -163,6 +165,7 @@ function renewalOf(options: AwsClientOptions): Renewal | undefined {
     roleArn,
     sessionName,
     onRenewed,
+    onSecrets,
     sts: (region) => MAKERS.sts(plainSettings(options, region, MAX_ATTEMPTS)),
   });
 }

@@ -16,6 +16,7 @@ export interface RenewalOptions {
   readonly roleArn?: string | undefined;
   readonly sessionName?: string | undefined;
   readonly onRenewed?: ((message: string) => void) | undefined;
+  readonly onSecrets?: ((values: readonly string[]) => void) | undefined;
   /** A client that neither translates errors nor renews: an expired OIDC token must not begin another renewal. */
   readonly sts: (region: string) => Promise<STSClient>;
 }
@@ -145,6 +146,7 @@ async function assume(
     const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = Credentials ?? {};
     if (AccessKeyId === undefined || SecretAccessKey === undefined)
       return { why: `AWS gave no new ones for ${role}` };
+    options.onSecrets?.([AccessKeyId, SecretAccessKey, SessionToken ?? ""]);
     return {
       credentials: {
         accessKeyId: AccessKeyId,

@@ -34,8 +34,9 @@ export class ImageKeeper implements ImageFilesSource {
   }
 
   async content(): Promise<string> {
-    const { application, vars } = this.#request;
-    return contentList(application.image.template, await this.files(), vars);
+    const { application, vars, sensitive } = this.#request;
+    const list = contentList(application.image.template, await this.files(), vars, sensitive);
+    return this.#ports.secrets.redactFact(list);
   }
 
   keptOf(id: ImageId): KeptImage | undefined {
@@ -52,7 +53,10 @@ export class ImageKeeper implements ImageFilesSource {
       const kept = await keepImageFiles(
         this.#ports.repository,
         {
-          packages: baked?.inventory === undefined ? undefined : inventoryText(baked.inventory),
+          packages:
+            baked?.inventory === undefined
+              ? undefined
+              : this.#ports.secrets.redact(inventoryText(baked.inventory)),
           content: await this.content(),
           image: {
             digest,

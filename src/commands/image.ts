@@ -284,6 +284,7 @@ function orderOf(name: string, region: string, digest: Digest, request: DeployRe
   return {
     recipe: { ...request.application.image, vars: request.vars },
     secretVars: request.secretVars,
+    sensitive: request.sensitive,
     imageName: name,
     version: request.version,
     commit: request.run.commit,

@@ -1,6 +1,7 @@
 import type { AwsClients } from "../aws/clients.ts";
 import type { Environment } from "../domain/application.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
+import type { Secrets } from "../domain/secrets.ts";
 import type { EnvironmentResult, Result } from "../domain/result.ts";
 import type { StartedPacker } from "../image/bake.ts";
 import type { Repository } from "../github/repository.ts";
@@ -25,6 +26,8 @@ export interface Ports {
   /** A private folder that ends with the job. */
   readonly temporaryFolder: string;
   readonly token: string;
+  /** What nobody may read: left out of all that is written. */
+  readonly secrets: Secrets;
 }
 
 /** Publishes what is a fact now: outputs are set at once, also when a later step fails. */

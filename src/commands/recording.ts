@@ -23,7 +23,8 @@ export async function writeRecord(
   const finished = ports.clock.now();
   const told = await tellChanges({ situation, plan }, images, order, ports);
   const draft = draftRecord({ situation, plan }, images, versions, { started, finished }, order, told);
-  const changes = paragraph(situation.ledger.newest, draft, told);
+  // Commits and packages are others' words.
+  const changes = ports.secrets.redact(paragraph(situation.ledger.newest, draft, told));
   try {
     const written = await appendRecord(ports.repository, draft, changes, ports.clock);
     const release = formatReleaseTag(written.tag);

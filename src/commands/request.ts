@@ -22,6 +22,8 @@ export interface DeployRequest extends RolloutRequest {
   /** The config file's variables with the input's over them. */
   readonly vars: Readonly<Record<string, string>>;
   readonly secretVars: Readonly<Record<string, string>>;
+  /** Variables that the template marks sensitive: those of `vars` among them go to Packer as secrets do. */
+  readonly sensitive: ReadonlySet<string>;
   readonly rebake: Rebake;
   /** Let an environment go back to an ancestor of the commit that it runs. */
   readonly allowOlder: boolean;

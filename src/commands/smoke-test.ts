@@ -68,7 +68,7 @@ function environmentOf(subject: SmokeTestSubject): Record<string, string> {
 export async function runSmokeTest(
   test: SmokeTest,
   subject: SmokeTestSubject,
-  ports: Pick<Ports, "subprocess" | "clock" | "log" | "signal" | "workspace">,
+  ports: Pick<Ports, "subprocess" | "clock" | "log" | "signal" | "workspace" | "secrets">,
 ): Promise<string | undefined> {
   const { instances, checkpoint, target } = subject;
   const name = `smoke test of ${targetName(target)} at ${checkpoint} %`;
@@ -82,10 +82,13 @@ export async function runSmokeTest(
   try {
     running = await ports.subprocess.start(program, args, {
       cwd: ports.workspace,
+      // It may ask AWS, as any step of the job.
+      inherits: "job",
       env: environmentOf(subject),
       // Never a line of its own: a line that begins with `::` would be a command to the runner.
       onLine: (text) => {
-        for (const line of linesOf(text)) ports.log.info(`  smoke test | ${printable(line)}`);
+        for (const line of linesOf(ports.secrets.redact(text)))
+          ports.log.info(`  smoke test | ${printable(line)}`);
       },
     });
     return await resultOf(running, test, name, ports);

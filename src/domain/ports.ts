@@ -25,7 +25,12 @@ export interface Finished {
 
 export interface SubprocessOptions {
   readonly cwd: string;
-  /** Added to this process's environment. */
+  /**
+   * What it gets of this process's environment. Default: nothing secret. `job`: what another step of the job would have.
+   * `everything`: also what is meant for Packer's templates. The step's inputs and its state nobody gets.
+   */
+  readonly inherits?: "job" | "everything";
+  /** Added to that. */
   readonly env?: Readonly<Record<string, string>>;
   /** Standard input. */
   readonly input?: string;

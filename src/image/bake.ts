@@ -6,6 +6,7 @@ import { CancelledError, KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
 import { shortened } from "../domain/printable.ts";
+import type { Secrets } from "../domain/secrets.ts";
 import { type Inventory, MAX_INVENTORY_BYTES, parseInventory } from "./inventory.ts";
 import {
   findPacker,
@@ -18,11 +19,14 @@ import {
   pathArgument,
 } from "./packer.ts";
 import { PackerOutput, type Phase } from "./packer-output.ts";
+import { automaticVariableFiles } from "./sensitive-variables.ts";
 
 /** What a bake is to make. */
 export interface BakeOrder {
   readonly recipe: ImageRecipe;
   readonly secretVars: Readonly<Record<string, string>>;
+  /** Variables that the template marks sensitive: they go as secrets do. */
+  readonly sensitive: ReadonlySet<string>;
   readonly imageName: string;
   readonly version: string;
   readonly commit: string;
@@ -43,6 +47,8 @@ export interface BakeTools {
   readonly signal: AbortSignal;
   /** For `packer init`, whose requests GitHub would else count against the runner's address. */
   readonly token: string;
+  /** What nobody may read: left out of the log, of errors and of the inventory. */
+  readonly secrets: Secrets;
   /** Told as soon as Packer runs, so that the run's post step can wait for it and sweep up behind it. */
   readonly onStarted: (packer: StartedPacker) => void;
 }
@@ -106,14 +112,29 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
       vars: recipe.vars,
       secretVars: order.secretVars,
       varFiles: recipe.varFiles,
+      sensitive: order.sensitive,
     },
-    await Promise.all(recipe.varFiles.map((file) => readFile(join(tools.folder, file), "utf8"))),
-    join(tools.temporaryFolder, "kiln-secret-vars.json"),
+    await readVariableFiles(recipe, isFolder, tools.folder),
+    secretFile(tools),
   );
   if (packer.hasInit && !legacy)
     await run(["init", pathArgument(recipe.template)], "packer init", order, tools, call);
   await run(["validate", ...call.args, pathArgument(recipe.template)], "packer validate", order, tools, call);
   return { packer, call };
+}
+
+/** The config file's variable files, and those that Packer loads by itself. */
+async function readVariableFiles(
+  { template, varFiles }: ImageRecipe,
+  isFolder: boolean,
+  folder: string,
+): Promise<readonly string[]> {
+  const automatic = isFolder ? await automaticVariableFiles(template, folder) : [];
+  return Promise.all([...automatic, ...varFiles].map((file) => readFile(join(folder, file), "utf8")));
+}
+
+function secretFile({ temporaryFolder }: BakeTools): string {
+  return join(temporaryFolder, "kiln-secret-vars.json");
 }
 
 async function run(
@@ -126,6 +147,7 @@ async function run(
   const finished = await withSecretFile(call, tools, () =>
     tools.subprocess.run("packer", args, {
       cwd: tools.folder,
+      inherits: "everything",
       env: {
         ...environment(order),
         ...call.env,
@@ -134,7 +156,7 @@ async function run(
     }),
   );
   if (finished.code === 0) return;
-  const printed = redact(`${finished.stdout}\n${finished.stderr}`.trim(), order.secretVars);
+  const printed = tools.secrets.redact(`${finished.stdout}\n${finished.stderr}`.trim());
   const output = shortened(printed, MAX_OUTPUT);
   throw new KilnError(
     what === "packer init"
@@ -164,7 +186,7 @@ function environment(order: BakeOrder): Record<string, string> {
 
 async function withSecretFile<T>(call: PackerCall, tools: BakeTools, work: () => Promise<T>): Promise<T> {
   if (call.secretFile === undefined) return work();
-  const path = join(tools.temporaryFolder, "kiln-secret-vars.json");
+  const path = secretFile(tools);
   await writeFile(path, call.secretFile, { mode: 0o600 });
   try {
     return await work();
@@ -173,22 +195,13 @@ async function withSecretFile<T>(call: PackerCall, tools: BakeTools, work: () =>
   }
 }
 
-/** Replaces each secret, and each line of it, by `***`. */
-export function redact(text: string, secrets: Readonly<Record<string, string>>): string {
-  const values = Object.values(secrets).flatMap((value) => [value, ...value.split("\n")]);
-  return values
-    .filter((value) => value.trim().length >= 3)
-    .toSorted((a, b) => b.length - a.length)
-    .reduce((result, value) => result.replaceAll(value, "***"), text);
-}
-
 /**
  * Runs `packer build` and follows its output. Packer runs detached with its output in a file, so that it can clean up
  * after itself when this process is cancelled; it is asked to stop by SIGTERM, since its wrapper ignores SIGINT.
  * @throws KilnError where it fails or makes no AMI; CancelledError where the signal aborted
  */
 export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools): Promise<Baked> {
-  const progress = new BakeProgress(order, tools);
+  const progress = new BakeProgress(tools);
   // An earlier bake of this job may have left one: that would be another image's.
   await rm(inventoryFile(tools), { force: true });
   const code = await withSecretFile(ready.call, tools, async () => {
@@ -197,6 +210,7 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
       ["build", "-color=false", ...ready.call.args, pathArgument(order.recipe.template)],
       {
         cwd: tools.folder,
+        inherits: "everything",
         env: { ...environment(order), ...ready.call.env },
         onLine: (line) => {
           progress.line(line);
@@ -228,7 +242,7 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
       next: "Check that the template has a build block with an Amazon builder that creates an AMI (no `skip_create_ami`).",
     });
   }
-  return { ...result, inventory: await readInventory(order, tools) };
+  return { ...result, inventory: await readInventory(tools) };
 }
 
 /** Where a template that declares `inventory_file` puts the list of what is installed. */
@@ -237,7 +251,7 @@ function inventoryFile({ temporaryFolder }: BakeTools): string {
 }
 
 /** The inventory, where the template wrote one. An image without is as good as one with: nothing here fails a bake. */
-async function readInventory(order: BakeOrder, tools: BakeTools): Promise<Inventory | undefined> {
+async function readInventory(tools: BakeTools): Promise<Inventory | undefined> {
   const unusable = (why: string): undefined =>
     tools.log.warning(
       `The template's inventory_file is not used: ${why}. The release has no list of packages`,
@@ -246,7 +260,7 @@ async function readInventory(order: BakeOrder, tools: BakeTools): Promise<Invent
     const text = await readBounded(inventoryFile(tools));
     if (text === undefined) return undefined;
     if (text === TOO_LARGE) return unusable(`it is larger than ${MAX_INVENTORY_BYTES / 1024 / 1024} MiB`);
-    const inventory = parseInventory(redact(text, order.secretVars));
+    const inventory = parseInventory(text, tools.secrets);
     if (inventory.packages.length === 0) {
       return unusable(
         inventory.format === "unknown"
@@ -256,9 +270,17 @@ async function readInventory(order: BakeOrder, tools: BakeTools): Promise<Invent
     }
     const ignored = inventory.ignored === 0 ? "" : `; ignored, since without a version: ${inventory.ignored}`;
     tools.log.info(`Inventory: ${inventory.packages.length} packages${ignored}`);
+    if (inventory.hidden) {
+      tools.log.warning(
+        "The template's inventory_file holds a secret: it is left out here and in git, but it may be in the image too",
+      );
+    }
     return inventory;
   } catch (error) {
     return unusable(error instanceof Error ? error.message : String(error));
+  } finally {
+    // It is read: what is in it is nobody's business any more.
+    await rm(inventoryFile(tools), { recursive: true, force: true });
   }
 }
 
@@ -323,19 +345,17 @@ class BakeProgress {
   readonly #ids = new Map<string, Set<ImageId>>();
   readonly #phases: { phase: Phase; startedAt: number }[] = [];
   readonly #startedAt: number;
-  readonly #order: BakeOrder;
   readonly #tools: BakeTools;
   #baseImage: ImageId | undefined;
 
-  constructor(order: BakeOrder, tools: BakeTools) {
-    this.#order = order;
+  constructor(tools: BakeTools) {
     this.#tools = tools;
     this.#startedAt = tools.clock.now().getTime();
   }
 
   line(raw: string): void {
     // Cut only now: half of a secret would not be known for one.
-    const line = shortened(redact(raw, this.#order.secretVars), MAX_LINE);
+    const line = shortened(this.#tools.secrets.redact(raw), MAX_LINE);
     if (line.trim() !== "") {
       this.tail.push(line);
       if (this.tail.length > TAIL_LINES) this.tail.shift();

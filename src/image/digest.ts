@@ -42,12 +42,14 @@ export function digestOf(
 
 /**
  * The same list for people, a line each, as git keeps it beside the image: the template, `mode object path`, and
- * `var NAME <SHA-256 of the value>`. Values are hashed: they may be long, and only whether they differ is asked.
+ * `var NAME <SHA-256 of the value>`. Values are hashed: they may be long, and only whether they differ is asked. Of
+ * sensitive ones even that is left out, since a short secret can be found by its hash.
  */
 export function contentList(
   template: string,
   files: readonly ContentFile[],
   vars: Readonly<Record<string, string>>,
+  sensitive: ReadonlySet<string>,
 ): string {
   const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
   const lines = [
@@ -57,7 +59,7 @@ export function contentList(
       .map(({ mode, object, path }) => `${mode} ${object} ${quoted(path)}`),
     ...Object.entries(vars)
       .sort(([a], [b]) => byText(a, b))
-      .map(([name, value]) => `var ${quoted(name)} ${hash(value)}`),
+      .map(([name, value]) => `var ${quoted(name)} ${sensitive.has(name) ? "sensitive" : hash(value)}`),
   ];
   return lines.map((line) => `${line}\n`).join("");
 }

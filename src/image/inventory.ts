@@ -1,3 +1,4 @@
+import type { Secrets } from "../domain/secrets.ts";
 import { linesOf, printable } from "../domain/printable.ts";
 
 /** One installed package. */
@@ -14,6 +15,8 @@ export interface Inventory {
   readonly format: "list" | "cyclonedx" | "spdx" | "unknown";
   /** Lines or entries that name no package with a version. */
   readonly ignored: number;
+  /** A secret stood in it, and was left out. */
+  readonly hidden: boolean;
 }
 
 /** Longest inventory file that is read, bytes. */
@@ -27,18 +30,25 @@ const MAX_PACKAGES = 50_000;
 /**
  * Reads an inventory, whatever wrote it: a plain list (`dpkg-query -W`, `rpm -qa`, `pip freeze`), CycloneDX JSON or SPDX
  * JSON. Never throws: what is no package is counted.
+ * @param secrets left out, before anything is cut or changed that they could be told by
  */
-export function parseInventory(text: string): Inventory {
-  const plain = text.replace(/^\uFEFF/, "");
-  if (!/^\s*[{[]/.test(plain)) return normalised("list", linesOf(plain).map(readLine));
+export function parseInventory(text: string, secrets: Secrets): Inventory {
+  const redacted = secrets.redact(text);
+  const read = readPackages(redacted.replace(/^\uFEFF/, ""), secrets);
+  return { ...read, hidden: read.hidden || redacted !== text };
+}
+
+function readPackages(plain: string, secrets: Secrets): Inventory {
+  if (!/^\s*[{[]/.test(plain)) return normalised("list", linesOf(plain).map(readLine), secrets);
   const document = readJson(plain);
   const components = listOf(document, "components");
   // CycloneDX 1.6 JSON reference: components[], each with components[] of its own.
-  if (components !== undefined) return normalised("cyclonedx", nested(components).map(readComponent));
+  if (components !== undefined)
+    return normalised("cyclonedx", nested(components).map(readComponent), secrets);
   const packages = listOf(document, "packages");
   // SPDX 2.3, "Package information": name, versionInfo.
-  if (packages !== undefined) return normalised("spdx", packages.map(readSpdxPackage));
-  return { packages: [], format: "unknown", ignored: 0 };
+  if (packages !== undefined) return normalised("spdx", packages.map(readSpdxPackage), secrets);
+  return { packages: [], format: "unknown", ignored: 0, hidden: false };
 }
 
 /** The normalised list as text: `name version` a line. Equal for equal sets of packages, whatever order they came in. */
@@ -49,8 +59,14 @@ export function inventoryText({ packages }: Inventory): string {
 /** Undefined: nothing that should have been a package; `ignored`: something else than a package with a version. */
 type Read = Package | "ignored" | undefined;
 
-function normalised(format: Inventory["format"], read: readonly Read[]): Inventory {
-  const found = read.flatMap((entry) => (typeof entry === "object" ? [bounded(entry)] : []));
+function normalised(format: Inventory["format"], read: readonly Read[], secrets: Secrets): Inventory {
+  const listed = read.filter((entry) => typeof entry === "object");
+  // Once more: JSON may write a letter in another way.
+  const open = listed.map(({ name, version }) => ({
+    name: secrets.redact(name),
+    version: secrets.redact(version),
+  }));
+  const found = open.map(bounded);
   const complete = found.filter(({ name, version }) => name !== "" && version !== "");
   const byLine = new Map(complete.map((entry) => [`${entry.name} ${entry.version}`, entry]));
   // Bytes of UTF-8 sort as code points do, in every locale; JavaScript's own order is by UTF-16 unit.
@@ -65,6 +81,9 @@ function normalised(format: Inventory["format"], read: readonly Read[]): Invento
       read.filter((entry) => entry === "ignored").length +
       (found.length - complete.length) +
       Math.max(0, sorted.length - MAX_PACKAGES),
+    hidden: open.some(
+      ({ name, version }, index) => name !== listed[index]?.name || version !== listed[index].version,
+    ),
   };
 }
 

@@ -69,6 +69,8 @@ export interface Variables {
   readonly vars: Readonly<Record<string, string>>;
   readonly secretVars: Readonly<Record<string, string>>;
   readonly varFiles: readonly string[];
+  /** Variables that the template marks sensitive: no arguments, whoever sets them. */
+  readonly sensitive: ReadonlySet<string>;
 }
 
 export interface PackerCall {
@@ -93,16 +95,19 @@ export function passVariables(
 ): PackerCall {
   const files = variables.varFiles.map((file) => `-var-file=${file}`);
   const asArgument = ([name, value]: readonly [string, string]): string[] => ["-var", `${name}=${value}`];
+  const isSensitive = ([name]: readonly [string, string]): boolean => variables.sensitive.has(name);
   if (legacy) {
-    const secrets = Object.keys(variables.secretVars).length > 0;
+    const plain = Object.entries({ ...variables.own, ...variables.vars });
+    const secrets = { ...Object.fromEntries(plain.filter(isSensitive)), ...variables.secretVars };
+    const some = Object.keys(secrets).length > 0;
     return {
       args: [
         ...files,
-        ...Object.entries({ ...variables.own, ...variables.vars }).flatMap(asArgument),
-        ...(secrets ? [`-var-file=${secretFile}`] : []),
+        ...plain.filter((entry) => !isSensitive(entry)).flatMap(asArgument),
+        ...(some ? [`-var-file=${secretFile}`] : []),
       ],
       env: {},
-      secretFile: secrets ? JSON.stringify(variables.secretVars) : undefined,
+      secretFile: some ? JSON.stringify(secrets) : undefined,
     };
   }
   const environment = { ...variables.own, ...variables.vars, ...variables.secretVars };
@@ -110,7 +115,7 @@ export function passVariables(
     args: [
       ...files,
       ...Object.entries(variables.vars)
-        .filter(([name]) => isSetIn(varFileTexts, name))
+        .filter((entry) => !isSensitive(entry) && isSetIn(varFileTexts, entry[0]))
         .flatMap(asArgument),
     ],
     env: Object.fromEntries(Object.entries(environment).map(([name, value]) => [`PKR_VAR_${name}`, value])),
