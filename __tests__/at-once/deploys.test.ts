@@ -39,6 +39,32 @@ describe("deploys at the same time", () => {
       ).toEqual([]),
   );
 
+  test(
+    "two of the same image, one of which stands still after each of its requests in turn",
+    LONG,
+    async () =>
+      expect(
+        await tryAll({
+          name: "two deploys of one image, one held after each of its requests",
+          few: 24,
+          play: async (seed) => {
+            const world = await World.open(seed);
+            world.addEnvironment("production", world.addImage("a"));
+            world.addImage("b");
+            const jobs = [0, 1].map(() => world.begin({ command: "deploy", content: "b" }));
+            world.holdAfter("deploy 2", 1 + ((seed - 1) % 30), 15 * MINUTE);
+            const runs = await world.play(Promise.all(jobs));
+            const wrong = world.runsRecord("production");
+            const ends = runs.map((run) => outcome(run)).toSorted();
+            if (ends.join() !== "succeeded,unchanged") wrong.push(`they ended ${ends.join()}`);
+            const records = world.records("production");
+            if (records.length !== 1) wrong.push(`${records.length} records`);
+            return world.played(wrong, ends);
+          },
+        }),
+      ).toEqual([]),
+  );
+
   test("two of two images for one environment: both release, one after the other", LONG, async () =>
     expect(
       await tryAll({

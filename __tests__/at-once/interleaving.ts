@@ -78,6 +78,17 @@ export class Interleaving {
     }
   }
 
+  /** Lets a strand stand still: nothing of it takes effect, and no answer reaches it, for so many milliseconds. */
+  hold(strand: Strand, milliseconds: number): void {
+    strand.held = true;
+    this.#held += 1;
+    this.#clock.after(milliseconds, () => {
+      strand.held = false;
+      this.#held -= 1;
+      this.#woken += 1;
+    });
+  }
+
   #turnOf(strand: Strand): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push({ strand, resolve });
@@ -109,13 +120,7 @@ export class Interleaving {
     this.#steps += 1;
     const { next, stall } = this.#order(ready, this.#steps);
     if (stall !== undefined) {
-      next.strand.held = true;
-      this.#held += 1;
-      this.#clock.after(stall, () => {
-        next.strand.held = false;
-        this.#held -= 1;
-        this.#woken += 1;
-      });
+      this.hold(next.strand, stall);
       return;
     }
     this.#waiting.splice(this.#waiting.indexOf(next), 1);

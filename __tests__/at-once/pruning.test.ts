@@ -89,10 +89,12 @@ describe("a prune at the same time", () => {
   test("as another: the image goes once, and neither is red", LONG, async () =>
     expect(
       await tryAll({
-        name: "two prunes",
+        name: "two prunes, one held after each of its requests",
+        few: 20,
         play: async (seed) => {
           const { world, c } = await withOldImage(seed);
           const jobs = [0, 1].map(() => world.begin({ command: "prune", after: world.random() * 1000 }));
+          world.holdAfter("prune 2", 1 + (seed % 20), MINUTE);
           const runs = await world.play(Promise.all(jobs));
           const wrong = runs.flatMap(({ error }) => error ?? []);
           if (world.isThere(c)) wrong.push("the image is still there");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { RolloutSettings } from "../../src/domain/application.ts";
 import type { ImageId } from "../../src/domain/image.ts";
+import type { ReleaseRecord } from "../../src/release/record.ts";
 import { tryAll } from "./seeded.ts";
 import { World } from "./world.ts";
 
@@ -41,14 +42,24 @@ async function released(
   return { world, images };
 }
 
-/** Rollbacks in a row that restore the same image say the same thing twice. */
+/**
+ * Rollbacks in a row that restore the same image say the same thing twice; but where the second one stopped a deploy that
+ * the first one did not, it says something else.
+ */
 function doubled(world: World): string[] {
   const records = world.records("production");
+  const stopped = ({ run }: ReleaseRecord): string =>
+    world.ended
+      .find(({ name }) => run.endsWith(`/${name.replace(/^\w+ /, "")}`))
+      ?.log.flatMap(
+        (line) => /instance refresh (\S+) is still running; AWS rolls it back/.exec(line)?.[1] ?? [],
+      )
+      .join() ?? "";
   return records.flatMap((record, index) => {
     const before = records[index - 1];
-    return before?.kind === "rollback" &&
-      record.kind === "rollback" &&
-      before.images[REGION] === record.images[REGION]
+    if (before?.kind !== "rollback" || record.kind !== "rollback") return [];
+    if (before.images[REGION] !== record.images[REGION]) return [];
+    return stopped(record) === "" || stopped(record) === stopped(before)
       ? [`releases ${before.tag.number} and ${record.tag.number} are one`]
       : [];
   });

@@ -205,6 +205,17 @@ export class World {
     return this.interleaving.play(work);
   }
 
+  /** Lets a run stand still once, from the moment in which so many of its requests have taken effect. */
+  holdAfter(run: string, requests: number, milliseconds: number): void {
+    let counted = 0;
+    const watch = this.interleaving.onRequest;
+    this.interleaving.onRequest = (strand, request) => {
+      if (strand.name === run) counted += 1;
+      if (strand.name === run && counted === requests) this.interleaving.hold(strand, milliseconds);
+      watch(strand, request);
+    };
+  }
+
   /** What must hold whenever a run writes: it holds the lock of what it writes about. */
   #watch(strand: Strand, { name, args }: Request): void {
     const [first] = args;
