@@ -125,11 +125,11 @@ const PRUNE: Story = {
 
 describe("each request failed in turn", () => {
   test.each([
-    { story: PROMOTION, every: 43 },
-    { story: ROLLBACK, every: 43 },
-    { story: STOP, every: 43 },
-    { story: STATUS, every: 17 },
-    { story: PRUNE, every: 23 },
+    { story: PROMOTION, every: 61 },
+    { story: ROLLBACK, every: 61 },
+    { story: STOP, every: 61 },
+    { story: STATUS, every: 23 },
+    { story: PRUNE, every: 29 },
   ])("$story.name", { timeout: 7_200_000 }, async ({ story, every }) => {
     const tallies = await failEach(story, Number(process.env["KILN_EVERY"] ?? (ALL ? 1 : every)));
     process.stdout.write(printed(story, tallies, ALL));

@@ -62,8 +62,8 @@ const TWO_TARGETS: Story = {
 
 describe("each request failed in turn", () => {
   test.each([
-    { story: DEPLOY, every: 17 },
-    { story: TWO_TARGETS, every: 31 },
+    { story: DEPLOY, every: 29 },
+    { story: TWO_TARGETS, every: 47 },
   ])("$story.name", { timeout: 7_200_000 }, async ({ story, every }) => {
     const tallies = await failEach(story, Number(process.env["KILN_EVERY"] ?? (ALL ? 1 : every)));
     process.stdout.write(printed(story, tallies, ALL));
