@@ -57,16 +57,24 @@ class Left implements Unfinished {
     this.locks.add(lock);
   }
 
-  unlocked(lock: Lock): void {
-    this.locks.delete(lock);
+  unlocked({ ref }: Pick<Lock, "ref">): void {
+    for (const lock of this.locks) if (lock.ref === ref) this.locks.delete(lock);
   }
 
   packerStarted(): void {
     // Packer has ended when the command has: nothing is killed here.
   }
 
-  refreshStarted({ autoScalingGroup }: { readonly autoScalingGroup: string }): void {
+  refreshNoted({ autoScalingGroup }: { readonly autoScalingGroup: string }): void {
     this.groups.add(autoScalingGroup);
+  }
+
+  programStarted(): void {
+    // No smoke test outlives the command either.
+  }
+
+  programEnded(): void {
+    // The same.
   }
 }
 

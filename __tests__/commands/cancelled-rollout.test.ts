@@ -23,7 +23,7 @@ function stage(groups: readonly FakeGroup[], onCancel: RolloutRequest["onCancel"
     awsOf: () => clientsOf(groups),
     clock: new VirtualClock(),
     facts: { publish: () => {}, publishEnvironment: () => {} },
-    unfinished: { refreshStarted: (refresh: unknown) => noted.push(refresh) },
+    unfinished: { refreshNoted: (refresh: unknown) => noted.push(refresh) },
     signal: AbortSignal.abort(new CancelledError("cancelled")),
   } as unknown as Ports;
   const targets = groups.map(({ region, name }) => ({ region, autoScalingGroup: name }));
@@ -42,6 +42,7 @@ function stage(groups: readonly FakeGroup[], onCancel: RolloutRequest["onCancel"
       maxFailures: 3,
       check: undefined,
       mayGoBack: true,
+      onStarting: () => board.starting(target, versions.base),
       onStarted: (id) => board.started(target, id),
     };
   });
@@ -142,7 +143,17 @@ describe("a rollout that is cancelled", () => {
     [
       "that had ended",
       (group) => group.look("web-1"),
-      "The instance refresh web-1 had ended already. Nothing was recorded.",
+      "The instance refresh web-1 had ended already (Successful); web-2 takes eu-west-1/web back, which AWS finishes by itself. Nothing was recorded.",
+    ],
+    [
+      "that AWS had rolled back",
+      (group) => {
+        group.rollBack();
+        group.look("web-1");
+        group.look("web-1");
+        group.rollbacks = 0;
+      },
+      "The instance refresh web-1 had been rolled back already. Nothing was recorded.",
     ],
     [
       "that AWS cannot roll back",

@@ -39,6 +39,13 @@ const frozen: Clock & { readonly sleeps: number[] } = {
   },
 };
 
+/** What a post step would be told. */
+class NotedPrograms {
+  readonly told: string[] = [];
+  programStarted = (pid: number): void => void this.told.push(`started ${pid}`);
+  programEnded = (pid: number): void => void this.told.push(`ended ${pid}`);
+}
+
 /** A program that runs until it is killed. */
 class Endless implements Subprocess {
   kills = 0;
@@ -73,6 +80,7 @@ const portsOf = (subprocess: Subprocess, clock: Clock = frozen, signal = new Abo
   log: new KeptLog(),
   workspace: "/workspace",
   secrets: new Secrets(),
+  unfinished: new NotedPrograms(),
 });
 
 describe("a smoke test", () => {

@@ -140,6 +140,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
         version: text,
         commit: COMMIT,
         tags: { branch: text },
+        mark: text,
         region: "eu-west-1",
       },
       { packer: { version: "1.16.0", hasInit: true }, call: { args: [], env: {}, secretFile: undefined } },
@@ -153,6 +154,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
         token: "t",
         secrets: new Secrets(),
         onStarted: () => undefined,
+        onMade: () => undefined,
       },
     );
     log.commands.push("error");
@@ -178,6 +180,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
         signal: new AbortController().signal,
         workspace: folder,
         secrets: new Secrets(),
+        unfinished: { programStarted: () => undefined, programEnded: () => undefined },
       },
     );
   },

@@ -8,7 +8,7 @@ import { parseDuration } from "../../src/domain/duration.ts";
 import { InvalidInputError } from "../../src/domain/errors.ts";
 import { parseInventory, inventoryText } from "../../src/image/inventory.ts";
 import { PackerOutput } from "../../src/image/packer-output.ts";
-import { tracesOf } from "../../src/image/sweep.ts";
+import { madeOf } from "../../src/image/bake-traces.ts";
 import { compareContent, comparePackages } from "../../src/release/changes.ts";
 import { formatRecord, NotARecord, parseRecord } from "../../src/release/record.ts";
 import { COMMIT, RECORD } from "../release/records.ts";
@@ -275,7 +275,7 @@ describe("the parser of Packer's output", () => {
           if (event.kind === "image" || event.kind === "base-image" || event.kind === "artifact")
             expect(event.id).toMatch(/^ami-(?:[0-9a-f]{8}|[0-9a-f]{17})$/);
         }
-        expect(isPlain(await tracesOf(output))).toBe(true);
+        expect(isPlain(await madeOf(output))).toBe(true);
         expect(pollutes()).toBe(false);
       }),
       told("outputs of Packer", RUNS),

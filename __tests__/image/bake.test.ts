@@ -13,6 +13,7 @@ let clock: VirtualClock;
 let log: KeptLog;
 let controller: AbortController;
 let started: unknown[];
+let made: unknown[];
 let tools: BakeTools;
 let secrets: Secrets;
 
@@ -31,6 +32,7 @@ const ORDER: BakeOrder = {
   commit: "c".repeat(40),
   tags: { "kiln:branch": "${branch}" },
   region: "eu-west-1",
+  mark: "acme/web/100/1/0123456789ab",
 };
 const READY: BakeReady = {
   packer: { version: "1.16.0", hasInit: true },
@@ -51,6 +53,7 @@ beforeEach(() => {
   started = [];
   secrets = new Secrets();
   secrets.add(["hunter2-token"]);
+  made = [];
   tools = {
     clock,
     log,
@@ -61,6 +64,7 @@ beforeEach(() => {
     token: "ghs_token",
     secrets,
     onStarted: (packer) => started.push(packer),
+    onMade: (found) => made.push(found),
   };
 });
 
@@ -258,10 +262,19 @@ describe("a bake that is cancelled", () => {
     expect(log.lines).toContain("Cleanly cancelled builds after being interrupted.");
   });
 
-  test("before Packer runs still asks it to stop", async () => {
+  test("before Packer runs does not start it", async () => {
     controller.abort(new CancelledError("cancelled"));
-    programs.exitCode = 1;
     expect(await failure(bake(ORDER, READY, tools))).toBeInstanceOf(CancelledError);
+    expect(started).toEqual([]);
+  });
+
+  test("in the moment in which Packer starts asks it to stop", async () => {
+    programs.exitCode = 1;
+    const cancelling = {
+      ...tools,
+      onStarted: () => controller.abort(new CancelledError("cancelled")),
+    };
+    expect(await failure(bake(ORDER, READY, cancelling))).toBeInstanceOf(CancelledError);
     expect(programs.stops).toBe(1);
   });
 
@@ -345,6 +358,7 @@ describe("before a bake", () => {
       ["validate", "web.pkr.hcl"],
     ]);
     expect(ready.call.env).toStrictEqual({
+      PKR_VAR_bake_tags: '{"kiln:bake":"acme/web/100/1/0123456789ab"}',
       PKR_VAR_image_name: "web-v1-0123456789ab",
       PKR_VAR_image_version: "v1",
       PKR_VAR_commit: "c".repeat(40),

@@ -3,21 +3,24 @@ import {
   CreateImageCommand,
   CreateKeyPairCommand,
   CreateSecurityGroupCommand,
+  CreateTagsCommand,
   type EC2Client,
   RunInstancesCommand,
 } from "@aws-sdk/client-ec2";
 import { describe, expect, test } from "vitest";
 import { withMiddleware } from "../../src/aws/middleware.ts";
 import type { ImageId } from "../../src/domain/image.ts";
-import { type BakeTraces, sweepBake, tracesOf } from "../../src/image/sweep.ts";
+import { type BakeTraces, formatTraces, madeOf, parseTraces } from "../../src/image/bake-traces.ts";
+import { sweepBake } from "../../src/image/sweep.ts";
 import { home, setStage, type Stage } from "../sandbox/ec2-stage.ts";
 
 const NAME = "packer_6b018955-bda3-14d5-2626-19b67cd00e5a";
 const GROUP = "packer_6b018955-2df6-8723-e8ef-682e95149eb9";
+const MARK = "acme/web/100/1/0123456789ab";
 const IMAGE_NAME = "web-v1-0123456789ab";
 
 /** What Packer has made when it is stopped in the middle of the image. */
-async function halfBaked(): Promise<{ stage: Stage; ec2: EC2Client; traces: BakeTraces }> {
+async function halfBaked(): Promise<{ stage: Stage; ec2: EC2Client; traces: BakeTraces; image: ImageId }> {
   const stage = await setStage();
   const ec2 = withMiddleware(stage.ec2);
   const base = stage.world.addImage(home, { name: "base" });
@@ -51,11 +54,12 @@ async function halfBaked(): Promise<{ stage: Stage; ec2: EC2Client; traces: Bake
     traces: {
       region: home.region,
       imageName: IMAGE_NAME,
+      mark: MARK,
       keyPair: NAME,
       securityGroup: GROUP,
       instance,
-      image: ImageId as ImageId,
     },
+    image: ImageId as ImageId,
   };
 }
 
@@ -89,22 +93,21 @@ test("what Packer made is told by its own words, the first of each kind", async 
     "    amazon-ebs.web: AMI: ami-6b9ec1adb3ae0ac0b",
     "==> amazon-ebs.web: Waiting for AMI to become ready...",
   ].join("\n");
-  expect(await tracesOf(output.split("\n"))).toEqual({
+  expect(await madeOf(output.split("\n"))).toEqual({
     keyPair: NAME,
     securityGroup: GROUP,
     instance: "i-5758e0b4eef41b927",
-    image: "ami-6b9ec1adb3ae0ac0b",
   });
 });
 
 describe("what a bake that was stopped left", () => {
   test("goes: instance, volume, half-made image with its snapshot, key pair, security group", async () => {
-    const { stage, ec2, traces } = await halfBaked();
+    const { stage, ec2, traces, image: id } = await halfBaked();
     expect(left(stage)).toEqual({ instances: 1, images: 1, keyPairs: 1, securityGroups: 1 });
     const said: string[] = [];
     await sweepBake(ec2, traces, toolsOf(stage, said));
     expect(left(stage)).toEqual({ instances: 0, images: 0, keyPairs: 0, securityGroups: 0 });
-    const image = stage.world.images(home).find(({ id }) => id === traces.image);
+    const image = stage.world.images(home).find((other) => other.id === id);
     expect(image?.state ?? "gone").not.toBe("pending");
     expect(said).toHaveLength(5);
     stage.clock.advance(60_000);
@@ -120,16 +123,51 @@ describe("what a bake that was stopped left", () => {
     expect(left(stage)).toEqual({ instances: 0, images: 1, keyPairs: 0, securityGroups: 0 });
   });
 
-  test("nothing known: nothing is asked", async () => {
+  test("nothing known: nothing goes", async () => {
     const { stage, ec2 } = await halfBaked();
     const before = stage.log.entries.length;
-    await sweepBake(ec2, { region: home.region, imageName: IMAGE_NAME }, toolsOf(stage));
-    expect(stage.log.entries).toHaveLength(before);
+    await sweepBake(ec2, { region: home.region, imageName: IMAGE_NAME, mark: MARK }, toolsOf(stage));
+    expect(stage.log.entries.slice(before).map(({ action }) => action)).toEqual(["DescribeInstances"]);
+  });
+
+  test("goes by the bake's own mark too: a bake that died before Packer told of its instance", async () => {
+    const { stage, ec2, traces } = await halfBaked();
+    await ec2.send(
+      new CreateTagsCommand({
+        Resources: [traces.instance ?? ""],
+        Tags: [{ Key: "kiln:bake", Value: MARK }],
+      }),
+    );
+    const bare = { region: home.region, imageName: IMAGE_NAME };
+    await sweepBake(ec2, { ...bare, mark: "acme/web/100/2/0123456789ab" }, toolsOf(stage));
+    expect(left(stage)).toEqual({ instances: 1, images: 1, keyPairs: 1, securityGroups: 1 });
+    await sweepBake(ec2, { ...bare, mark: MARK }, toolsOf(stage));
+    expect(left(stage)).toEqual({ instances: 0, images: 0, keyPairs: 0, securityGroups: 0 });
+  });
+
+  test("is noted in one line, and read again", () => {
+    const traces: BakeTraces = {
+      region: "eu-west-1",
+      imageName: IMAGE_NAME,
+      mark: MARK,
+      keyPair: NAME,
+      instance: "i-1",
+    };
+    expect(formatTraces(traces)).not.toContain("\n");
+    expect(parseTraces(formatTraces(traces))).toEqual(traces);
+  });
+
+  test.each([
+    ["nothing", undefined],
+    ["no JSON", "{"],
+    ["something else", '{"region":"eu-west-1"}'],
+    ["a region that is none", '{"region":"evil.example/","imageName":"x","mark":"y"}'],
+  ])("notes that say %s are none", (_, text) => {
+    expect(parseTraces(text)).toBeUndefined();
   });
 
   test.each<[what: string, forged: (traces: BakeTraces, stage: Stage) => Partial<BakeTraces>]>([
     ["another's instance, with no key of Packer's", (_, stage) => ({ instance: stranger(stage).instance })],
-    ["another's image", (_, stage) => ({ image: stranger(stage).image })],
     ["a key pair that Packer did not name", () => ({ keyPair: "team" })],
     ["a security group that Packer did not name", () => ({ securityGroup: "default" })],
   ])("what a provisioner claims stays: %s", async (_, forged) => {

@@ -4,6 +4,7 @@ import type {
   Comparison,
   NewCommit,
   Repository,
+  RunState,
   TagObject,
   TagRef,
 } from "../../src/github/repository.ts";
@@ -12,7 +13,7 @@ import type {
 export class InMemoryRepository implements Repository {
   readonly refs = new Map<string, string>();
   readonly objects = new Map<string, TagObject & { readonly name: string }>();
-  readonly runs = new Map<string, "active" | "ended" | "unknown">();
+  readonly runs = new Map<string, RunState>();
   readonly trees = new Map<string, Readonly<Record<string, string>>>();
   readonly commits = new Map<string, NewCommit>();
   /** By `base...head`. */
@@ -45,12 +46,18 @@ export class InMemoryRepository implements Repository {
     return this.objects.get(sha);
   }
 
+  async replaceRef(ref: string, sha: string): Promise<boolean> {
+    if (!this.refs.has(ref)) return false;
+    this.refs.set(ref, sha);
+    return true;
+  }
+
   async deleteRef(ref: string): Promise<void> {
     this.refs.delete(ref);
   }
 
   async runState(runId: string) {
-    return this.runs.get(runId) ?? "unknown";
+    return this.runs.get(runId) ?? "gone";
   }
 
   /** Nothing here has files. */

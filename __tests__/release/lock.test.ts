@@ -2,10 +2,13 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { CancelledError } from "../../src/domain/errors.ts";
 import {
   bakeLock,
+  CLAIMS,
   environmentLock,
   type LockHolder,
   type LockOrder,
   lockRef,
+  noteOnLock,
+  releaseAbandoned,
   releaseLock,
   takeLock,
 } from "../../src/release/lock.ts";
@@ -61,7 +64,11 @@ describe("a lock that is free", () => {
     expect(repository.objects.get("tag-1")).toStrictEqual({
       sha: "tag-1",
       name: "kiln-lock-production",
-      message: `Lock of production\n\nRun-Id: 100\nAttempt: 1\nRun: ${RUN.url}\nActor: ada\n`,
+      message: expect.stringMatching(
+        new RegExp(
+          `^Lock of production\\n\\nRun-Id: 100\\nAttempt: 1\\nRun: ${RUN.url}\\nActor: ada\\nLock-Id: [0-9a-f-]{36}\\n$`,
+        ),
+      ),
       target: COMMIT,
     });
     expect(clock.sleeps).toStrictEqual([]);
@@ -148,20 +155,35 @@ describe("a lock that another run holds", () => {
     ]);
   });
 
-  test("is never taken over where GitHub does not tell whether the run has ended", async () => {
-    repository.runs.delete("200");
-    await expect(take(RUN, { timeout: 60_000 })).rejects.toThrow("still locked");
+  test.each([
+    [
+      "the token may not ask",
+      "forbidden",
+      "whether that run has ended is not known: the token needs `actions: read` to ask",
+    ],
+    [
+      "there is no such run any more",
+      "gone",
+      "whether that run has ended is not known: GitHub has no such run any more, or the token may not see it",
+    ],
+  ] as const)("is never taken over where GitHub does not tell: %s", async (_, state, why) => {
+    repository.runs.set("200", state);
+    const error = await take(RUN, { timeout: 60_000 }).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({
+      message: `production is still locked by bob's run ${OTHER.url} after 1 min`,
+      state: `Nothing was changed. W${why.slice(1)}.`,
+    });
     expect(repository.refs.get(REF)).toBe("tag-1");
-    expect(log.lines).toContain(
-      "debug: Whether run 200 has ended is not known: the token needs `actions: read` to ask",
-    );
+    expect(log.lines).toContain(`notice: production: ${why}`);
   });
 
   test("for too long stops the run, which says whose it is and what to do", async () => {
     await expect(take(RUN, { timeout: 25_000 })).rejects.toMatchObject({
       message: `production is still locked by bob's run ${OTHER.url} after 25 s`,
       state: "Nothing was changed.",
-      next: expect.stringContaining("gh api -X DELETE repos/{owner}/{repo}/git/refs/kiln/lock/production"),
+      next: expect.stringMatching(
+        /`git push origin :refs\/kiln\/lock\/production`, or `gh api -X DELETE repos\/\{owner\}\/\{repo\}\/git\/refs\/kiln\/lock\/production`\. Never while it runs/,
+      ),
     });
     expect(clock.sleeps).toStrictEqual([10_000, 10_000, 5000]);
     expect(repository.refs.get(REF)).toBe("tag-1");
@@ -202,6 +224,180 @@ test.each([
     "production is still locked by somebody (its lock cannot be read) after 0 s",
   );
   expect(repository.refs.get(REF)).toBe(held);
+});
+
+describe("a dead run's lock", () => {
+  const THIRD: LockHolder = { ...RUN, id: "300", actor: "eve", url: RUN.url.replace("100", "300") };
+
+  beforeEach(async () => {
+    await take(OTHER);
+    repository.runs.set("200", "ended");
+    repository.runs.set("100", "active");
+    repository.runs.set("300", "active");
+  });
+
+  test("goes to exactly one of two that find it at once, wherever the slower one is when the faster one is done", async () => {
+    const pauses = 40;
+    for (let pausedAt = 0; pausedAt < pauses; pausedAt += 1) {
+      repository = new InMemoryRepository();
+      await take(OTHER);
+      repository.runs.set("200", "ended").set("100", "active").set("300", "active");
+      const slow = new PausedRepository(repository, pausedAt);
+      const first = takeLock(
+        { what: environmentLock("production"), commit: COMMIT, run: RUN, timeout: 60_000 },
+        { repository: slow, clock, log, signal: controller.signal },
+      );
+      await slow.paused;
+      const other = take(THIRD, { timeout: 60_000 });
+      // The other one goes as far as it can while the first stands still.
+      await Promise.race([other.catch(() => undefined), turns(500)]);
+      slow.goOn();
+      const ends = await Promise.allSettled([first, other]);
+      const won = ends.flatMap((end) => (end.status === "fulfilled" ? [end.value.lock.sha] : []));
+      expect(won, `paused before request ${pausedAt}`).toEqual([repository.refs.get(REF)]);
+      expect([...repository.refs.keys()], `paused before request ${pausedAt}`).toEqual([REF]);
+      if (!slow.wasPaused) {
+        process.stdout.write(`two takers of a dead lock: ${pausedAt} orders tried, one winner in each\n`);
+        return;
+      }
+    }
+    throw new Error("it never came to an end");
+  });
+
+  test("is taken over from one that died taking it over", async () => {
+    repository.refs.set(`${CLAIMS}tag-1`, "tag-2");
+    await repository.createTag({
+      name: "x",
+      message: repository.objects.get("tag-1")?.message ?? "",
+      commit: COMMIT,
+    });
+    const { lock } = await take();
+    expect([...repository.refs]).toEqual([[REF, lock.sha]]);
+  });
+
+  test("has what it noted finished before it is gone", async () => {
+    await noteOnLock(
+      { what: environmentLock("production"), commit: COMMIT, run: OTHER, notes: "an instance" },
+      [{ ref: REF, sha: "tag-1" }],
+      repository,
+      () => undefined,
+    );
+    const seen: string[] = [];
+    await take(RUN, {
+      inherit: async (message) => {
+        seen.push(message);
+        expect(repository.refs.get(REF)).toBe("tag-2");
+      },
+    });
+    expect(seen).toEqual([expect.stringContaining("\nNotes: an instance\n")]);
+  });
+
+  test("stays with its notes where finishing them is interrupted", async () => {
+    const cancelled = new CancelledError("The run was cancelled");
+    await expect(take(RUN, { inherit: () => Promise.reject(cancelled) })).rejects.toBe(cancelled);
+    expect([...repository.refs]).toEqual([[REF, "tag-1"]]);
+  });
+
+  test("is let go by a run that needs it no more; a live one is not", async () => {
+    const order = { what: environmentLock("production"), commit: COMMIT, run: RUN };
+    expect(await releaseAbandoned(order, repository)).toBe(true);
+    expect(repository.refs.size).toBe(0);
+    expect(await releaseAbandoned(order, repository)).toBe(false);
+    await take(THIRD);
+    expect(await releaseAbandoned(order, repository)).toBe(false);
+    expect(repository.refs.has(REF)).toBe(true);
+  });
+});
+
+/** A repository whose one user stands still before a request, for as long as a test likes. */
+class PausedRepository extends InMemoryRepository {
+  readonly #gate = Promise.withResolvers<void>();
+  readonly #paused = Promise.withResolvers<void>();
+  #left: number;
+  wasPaused = false;
+
+  constructor(real: InMemoryRepository, at: number) {
+    super();
+    this.#left = at;
+    for (const name of [
+      "createTag",
+      "createRef",
+      "readRef",
+      "readTag",
+      "deleteRef",
+      "runState",
+    ] as const satisfies readonly (keyof InMemoryRepository)[]) {
+      const call = real[name].bind(real) as (...args: unknown[]) => Promise<unknown>;
+      Object.assign(this, {
+        [name]: async (...args: unknown[]) => {
+          await this.#wait();
+          return call(...args);
+        },
+      });
+    }
+  }
+
+  /** When it stands still, or a while has passed without. */
+  get paused(): Promise<unknown> {
+    return Promise.race([this.#paused.promise, turns(500)]);
+  }
+
+  goOn(): void {
+    this.#gate.resolve();
+  }
+
+  async #wait(): Promise<void> {
+    this.#left -= 1;
+    if (this.#left !== -1) return;
+    this.wasPaused = true;
+    this.#paused.resolve();
+    await this.#gate.promise;
+  }
+}
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await Promise.resolve();
+}
+
+test("two jobs of one run that write their locks in the same second do not take each other's for their own", async () => {
+  // As git does it: the same text on the same commit in the same second is the same object.
+  repository.createTag = async ({ name, message, commit }) => {
+    const sha = `tag-${message}`;
+    repository.objects.set(sha, { sha, name, message, target: commit });
+    return sha;
+  };
+  await take(RUN);
+  await expect(take(RUN, { timeout: 5000 })).rejects.toThrow("still locked");
+});
+
+test("a lock is noted before it is taken, and in each form that it gets", async () => {
+  const noted: string[] = [];
+  const createRef = repository.createRef.bind(repository);
+  repository.createRef = (ref, sha) => {
+    noted.push(`create ${sha}`);
+    return createRef(ref, sha);
+  };
+  const what = environmentLock("production");
+  const { lock } = await take(RUN, { onIntended: ({ sha }) => noted.push(`noted ${sha}`) });
+  await noteOnLock({ what, commit: COMMIT, run: RUN, notes: "x" }, [lock], repository, ({ sha }) => {
+    noted.push(`noted ${sha} over ${repository.refs.get(REF) ?? "?"}`);
+  });
+  expect(noted).toEqual(["noted tag-1", "create tag-1", "noted tag-2 over tag-1"]);
+  expect(await releaseLock(repository, lock)).toBe(false);
+  expect(repository.refs.get(REF)).toBe("tag-2");
+});
+
+test("nothing is noted in a lock that another run holds by now: it stays that run's", async () => {
+  const what = environmentLock("production");
+  const { lock } = await take(RUN);
+  repository.refs.delete(REF);
+  const { lock: others } = await take(OTHER);
+  const intended: unknown[] = [];
+  await noteOnLock({ what, commit: COMMIT, run: RUN, notes: "x" }, [lock], repository, (form) =>
+    intended.push(form),
+  );
+  expect(repository.refs.get(REF)).toBe(others.sha);
+  expect(intended).toEqual([]);
 });
 
 describe("a lock is released", () => {

@@ -49,6 +49,7 @@ function rolloutOf(group: FakeGroup, changes: Partial<TargetRollout> = {}): Targ
     maxFailures: 3,
     check: undefined,
     mayGoBack: true,
+    onStarting: () => {},
     onStarted: () => {},
     ...changes,
   };

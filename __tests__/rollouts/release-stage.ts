@@ -381,9 +381,13 @@ export class ReleaseStage implements AsyncDisposable {
       },
       unfinished: {
         locked: (lock) => this.#held.add(lock),
-        unlocked: (lock) => this.#held.delete(lock),
+        unlocked: ({ ref }) => {
+          for (const lock of this.#held) if (lock.ref === ref) this.#held.delete(lock);
+        },
         packerStarted: () => undefined,
-        refreshStarted: () => undefined,
+        refreshNoted: () => undefined,
+        programStarted: () => undefined,
+        programEnded: () => undefined,
       },
       workspace: this.#folder,
       temporaryFolder: this.#folder,

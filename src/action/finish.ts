@@ -1,19 +1,20 @@
 import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
-import { createAwsClients } from "../aws/clients.ts";
-import { targetName } from "../domain/application.ts";
+import { type AwsClients, createAwsClients } from "../aws/clients.ts";
+import type { NotedRefresh } from "../commands/ports.ts";
+import { type Target, targetName } from "../domain/application.ts";
 import { createOctokit } from "../github/client.ts";
 import type { StartedPacker } from "../image/bake.ts";
 import { createRepository } from "../github/repository.ts";
 import { releaseLock } from "../release/lock.ts";
-import { watchRefresh } from "../rollout/refresh.ts";
+import { activeRefresh, isFor, rollBackActive, watchRefresh } from "../rollout/refresh.ts";
 import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
 import { createLog } from "./log.ts";
 import { readRunner, type Runner } from "./runner.ts";
-import type { StartedRefresh, State } from "./state.ts";
+import type { State } from "./state.ts";
 import { wallClock } from "./wall-clock.ts";
 
 /** A cancelled job's later steps have five minutes, less what the runner keeps for itself; milliseconds. */
@@ -25,10 +26,11 @@ const log = createLog();
 export async function finish(state: State): Promise<void> {
   const runner = readRunner(process.env);
   const deadline = Date.now() + PATIENCE;
+  for (const pid of state.programs) endProgram(pid);
   await Promise.all([
     ...(state.packer === undefined ? [] : [finishPacker(state.packer, runner, deadline)]),
     ...state.refreshes.map((refresh) =>
-      attempt("wait for the instance refresh", () => waitForRefresh(refresh, runner, deadline)),
+      attempt("finish the instance refresh", () => finishRefresh(refresh, state.cancelled, runner, deadline)),
     ),
   ]);
   await attempt("release the lock", () => releaseLocks(state, runner));
@@ -58,9 +60,12 @@ async function finishBake(packer: StartedPacker, runner: Runner, deadline: numbe
     return;
   }
   // Only here: most jobs have nothing to sweep up.
-  const { sweepBake, tracesOf } = await import("../image/sweep.ts");
-  const { region, imageName, output } = packer;
-  const traces = { region, imageName, ...(await tracesOf(linesOfFile(output))) };
+  const [{ sweepBake }, { madeOf }] = await Promise.all([
+    import("../image/sweep.ts"),
+    import("../image/bake-traces.ts"),
+  ]);
+  const { region, imageName, mark, output } = packer;
+  const traces = { region, imageName, mark, ...(await madeOf(linesOfFile(output))) };
   const ec2 = await createAwsClients(awsOptions(runner.run)).ec2(region);
   await sweepBake(ec2, traces, { clock: wallClock, log, deadline: new Date(deadline) });
 }
@@ -102,30 +107,85 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function waitForRefresh(refresh: StartedRefresh, runner: Runner, deadline: number): Promise<void> {
+/** A smoke test whose run was killed: it and all that it started would go on for nobody. */
+function endProgram(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+    log.info(`Ended the smoke test (process ${pid}) that was still running`);
+  } catch {
+    // All of them have ended.
+  }
+}
+
+/**
+ * Waits for a refresh that is on its way back. One that the cancelled run had no time to ask AWS to roll back is rolled back
+ * now; one that nobody takes back (`on-cancel: leave`, or the process was killed without a cancel) is left alone.
+ */
+async function finishRefresh(
+  refresh: NotedRefresh,
+  cancelled: State["cancelled"],
+  runner: Runner,
+  deadline: number,
+): Promise<void> {
   const own = createAwsClients(awsOptions(runner.run));
   const clients = clientsOf(own, { name: "post", roleToAssume: refresh.roleToAssume }, runner.run);
   const name = targetName(refresh);
-  const pace = new Pace({ capacity: 0, warmup: 0, preferences: {}, image: "" });
+  const id = refresh.id ?? (await startedUnseen(clients, refresh));
+  if (id === undefined) return;
+  let mayAsk = cancelled === "rollback" && refresh.isBack !== true;
+  let goesBack = refresh.isBack === true;
   const look = await watchRefresh(clients, {
     target: refresh,
-    id: refresh.id,
+    id,
     polling: { interval: undefined },
-    pace,
+    pace: new Pace({ capacity: 0, warmup: 0, preferences: {}, image: "" }),
     clock: wallClock,
     signal: new AbortController().signal,
-    onLook: (found, line) => {
+    onLook: async (found, line) => {
       const verdict = verdictOf(found);
-      const goesBack = refresh.isBack === true || (verdict.kind === "pending" && verdict.rollingBack);
+      goesBack ||= verdict.kind === "pending" && verdict.rollingBack;
       if (line !== undefined)
         log.info(`${name}: ${goesBack && refresh.isBack !== true ? line : words(found)}`);
-      // A refresh that nobody takes back (`on-cancel: leave`, or killed before it could be asked) is not waited for.
-      return verdict.kind !== "pending" || !goesBack || Date.now() > deadline;
+      if (verdict.kind !== "pending" || Date.now() > deadline) return true;
+      if (goesBack) return false;
+      if (!mayAsk) return true;
+      mayAsk = false;
+      return !(await takeBack(clients, refresh, id));
     },
   });
-  if (verdictOf(look).kind === "pending") {
-    log.warning(`${name}: the instance refresh ${refresh.id} goes on in AWS: ${words(look)}`);
-  }
+  tellEnd(name, id, look, goesBack);
+}
+
+/** The refresh that was being started as the process died: told by what it brings. */
+async function startedUnseen(clients: AwsClients, { brings, ...target }: NotedRefresh) {
+  if (brings === undefined) return undefined;
+  const active = await activeRefresh(clients, target);
+  const { launchTemplate: LaunchTemplateId, version: Version } = brings;
+  const isIt = active !== undefined && isFor(active, { LaunchTemplate: { LaunchTemplateId, Version } });
+  return isIt ? active.InstanceRefreshId : undefined;
+}
+
+/** True where AWS is at it now. */
+async function takeBack(clients: AwsClients, target: Target, id: string): Promise<boolean> {
+  const answer = await rollBackActive(clients, target);
+  if (answer === "impossible") return false;
+  log.info(`${targetName(target)}: the run was cancelled: the instance refresh ${id} is rolled back`);
+  return true;
+}
+
+/** What has become of a refresh when the job's time is over; where it is not over, AWS finishes it by itself. */
+function tellEnd(name: string, id: string, look: InstanceRefresh, wasToGoBack: boolean): void {
+  const verdict = verdictOf(look);
+  if (verdict.kind === "pending") {
+    const how = verdict.rollingBack
+      ? "is still being rolled back; AWS finishes that by itself"
+      : "goes on in AWS";
+    log.warning(`${name}: the instance refresh ${id} ${how}: ${words(look)}`);
+  } else if (verdict.kind === "succeeded" && !wasToGoBack) {
+    log.warning(
+      `${name}: the instance refresh ${id} has succeeded: the group runs the new image. Run the job again: it records that`,
+    );
+  } else log.info(`${name}: the instance refresh ${id} has ended: ${words(look)}`);
 }
 
 function words(refresh: InstanceRefresh): string {

@@ -181,7 +181,7 @@ function createPorts(
   const agent = userAgent(runner.run);
   const aws = createAwsClients(awsOptions(runner.run));
   const log = createLog();
-  const signal = cancelSignal();
+  const signal = cancelSignal(() => state.cancelled(inputs.onCancel));
   return {
     clock: wallClock,
     log,

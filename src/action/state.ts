@@ -1,4 +1,4 @@
-import type { Unfinished } from "../commands/ports.ts";
+import type { NotedRefresh, Unfinished } from "../commands/ports.ts";
 import type { StartedPacker } from "../image/bake.ts";
 import type { Lock } from "../release/lock.ts";
 import { workflow } from "./workflow.ts";
@@ -10,22 +10,24 @@ export interface State {
   readonly locks: readonly Lock[];
   readonly packer: StartedPacker | undefined;
   /** The refresh that was last started on each target. */
-  readonly refreshes: readonly StartedRefresh[];
+  readonly refreshes: readonly NotedRefresh[];
+  /** Process groups that must not outlive the job. */
+  readonly programs: readonly number[];
+  /** What `on-cancel` says, where the run was cancelled. */
+  readonly cancelled: "rollback" | "leave" | undefined;
   /** The step's own folder for files that nobody else may read; gone when it has finished. */
   readonly folder?: string | undefined;
 }
 
-export interface StartedRefresh {
-  readonly region: string;
-  readonly autoScalingGroup: string;
-  readonly id: string;
-  /** It takes the target back, rather than forward. */
-  readonly isBack?: boolean;
-  readonly roleToAssume?: string | undefined;
-}
-
 const NAME = "kiln";
-const NOTHING: State = { finished: true, locks: [], packer: undefined, refreshes: [] };
+const NOTHING: State = {
+  finished: true,
+  locks: [],
+  packer: undefined,
+  refreshes: [],
+  programs: [],
+  cancelled: undefined,
+};
 
 export class SavedState implements Unfinished {
   #state: State = { ...NOTHING, finished: false };
@@ -45,7 +47,7 @@ export class SavedState implements Unfinished {
     this.#save();
   }
 
-  unlocked(lock: Lock): void {
+  unlocked(lock: Pick<Lock, "ref">): void {
     this.#state = { ...this.#state, locks: this.#state.locks.filter((other) => other.ref !== lock.ref) };
     this.#save();
   }
@@ -55,12 +57,27 @@ export class SavedState implements Unfinished {
     this.#save();
   }
 
-  refreshStarted(refresh: StartedRefresh): void {
+  refreshNoted(refresh: NotedRefresh): void {
     const others = this.#state.refreshes.filter(
       ({ region, autoScalingGroup }) =>
         region !== refresh.region || autoScalingGroup !== refresh.autoScalingGroup,
     );
     this.#state = { ...this.#state, refreshes: [...others, refresh] };
+    this.#save();
+  }
+
+  programStarted(pid: number): void {
+    this.#state = { ...this.#state, programs: [...this.#state.programs, pid] };
+    this.#save();
+  }
+
+  programEnded(pid: number): void {
+    this.#state = { ...this.#state, programs: this.#state.programs.filter((other) => other !== pid) };
+    this.#save();
+  }
+
+  cancelled(onCancel: "rollback" | "leave"): void {
+    this.#state = { ...this.#state, cancelled: onCancel };
     this.#save();
   }
 

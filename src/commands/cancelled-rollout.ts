@@ -2,7 +2,7 @@ import { type Target, targetName } from "../domain/application.ts";
 import { CancelledError } from "../domain/errors.ts";
 import type { RolloutTools } from "../rollout/follow.ts";
 import { startBack } from "../rollout/go-back.ts";
-import { rollBackActive } from "../rollout/refresh.ts";
+import { describeById, rollBackActive } from "../rollout/refresh.ts";
 import type { TargetRollout } from "../rollout/rollout.ts";
 import type { TargetBoard } from "./carry-out.ts";
 import type { Ports } from "./ports.ts";
@@ -70,7 +70,13 @@ async function stateOf(
   if (answer === "started") {
     return `The instance refresh ${id} is being rolled back; AWS finishes that by itself.`;
   }
-  return `The instance refresh ${id} ${answer === "ended" ? "had ended already" : "cannot be rolled back by AWS and goes on"}.`;
+  if (answer === "impossible") return `The instance refresh ${id} cannot be rolled back by AWS and goes on.`;
+  const ended = await describeById(await tools.clients.autoScaling(target.region), target, id);
+  if (ended?.Status === "RollbackSuccessful")
+    return `The instance refresh ${id} had been rolled back already.`;
+  // It ended just now, well or not: in both cases instances run what nobody will record.
+  const back = await startBack(tools, rollout);
+  return `The instance refresh ${id} had ended already (${ended?.Status ?? "?"}); ${back} takes ${targetName(target)} back, which AWS finishes by itself.`;
 }
 
 function failedToGoBack(target: Target, error: unknown): string {

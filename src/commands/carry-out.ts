@@ -207,6 +207,7 @@ async function prepareTarget(
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<TargetRollout> {
+  ports.signal.throwIfAborted();
   const { target, preferences, strategy } = plan;
   const { environment } = order;
   const { rollout } = environment;
@@ -248,6 +249,7 @@ async function prepareTarget(
               },
               { ...ports, signal },
             ),
+    onStarting: () => board.starting(target, versions.base),
     onStarted: (id) => board.started(target, id),
   };
 }
@@ -328,11 +330,18 @@ export class TargetBoard {
     return this.#results.get(targetName(target));
   }
 
+  /** About to be started: where this process dies before AWS has answered, the post step looks for it. */
+  starting(target: Target, { id: launchTemplate, version }: TemplateVersion): void {
+    const { roleToAssume } = this.#environment;
+    const brings = { launchTemplate, version };
+    this.#ports.unfinished.refreshNoted({ ...target, id: undefined, brings, roleToAssume });
+  }
+
   started(target: Target, id: string): void {
     const isBack = this.#refreshes.has(targetName(target));
     this.#refreshes.set(targetName(target), { id, isBack });
     const { roleToAssume } = this.#environment;
-    this.#ports.unfinished.refreshStarted({ ...target, id, isBack, roleToAssume });
+    this.#ports.unfinished.refreshNoted({ ...target, id, isBack, roleToAssume });
     this.update(target, { instanceRefresh: id });
   }
 

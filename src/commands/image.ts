@@ -2,7 +2,14 @@ import type { Environment } from "../domain/application.ts";
 import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
 import { wholeCharacters } from "../domain/printable.ts";
 import type { ImageResult } from "../domain/result.ts";
-import { type BakeOrder, type BakeReady, prepareBake, type StartedPacker } from "../image/bake.ts";
+import {
+  type BakeOrder,
+  type BakeReady,
+  NameTakenError,
+  prepareBake,
+  type StartedPacker,
+} from "../image/bake.ts";
+import { formatTraces, type Made } from "../image/bake-traces.ts";
 import { type CatalogueImage, findByDigest, findByName } from "../image/catalogue.ts";
 import {
   chooseByDigest,
@@ -15,8 +22,9 @@ import { copyTo, findCopy, type Place } from "../image/copies.ts";
 import { linksOutside } from "../image/content-links.ts";
 import { digestOf } from "../image/digest.ts";
 import { makeImage, makeOurs } from "../image/new-image.ts";
-import { bakeLock, releaseAbandoned } from "../release/lock.ts";
-import { holding } from "./locks.ts";
+import { bakeLock } from "../release/lock.ts";
+import { markOf, NotedTraces, sweepDeadBake, sweepOtherBakes } from "./dead-bakes.ts";
+import { holding, releaseDead } from "./locks.ts";
 import { imageKeeper } from "./image-files.ts";
 import { homeOf } from "./plan.ts";
 import { ownAccount } from "./own-account.ts";
@@ -66,16 +74,8 @@ async function chooseImage(
   ports: Ports,
   proven?: ImageId,
 ): Promise<{ readonly choice: ImageChoice; readonly images: readonly CatalogueImage[] }> {
-  const { application, version, run } = request;
-  const wish: ImageWish = {
-    application: application.name,
-    repository: run.repository,
-    version,
-    digest,
-    rebake: request.rebake,
-    maxAge: application.image.maxAge,
-    now: ports.clock.now(),
-  };
+  const { application, version } = request;
+  const wish = wishOf(request, digest, ports);
   const ec2 = await ports.aws.ec2(region);
   const images = await findByDigest(ec2, region, application.name, digest);
   if (proven !== undefined) return { choice: chooseProven(images, proven, region), images };
@@ -88,6 +88,16 @@ async function chooseImage(
     ownAccount(region, ports),
   ]);
   return { choice: chooseName(named, account, wish, found.why), images };
+}
+
+function wishOf(
+  { application, version, run, rebake }: DeployRequest,
+  digest: Digest,
+  { clock }: Ports,
+): ImageWish {
+  const { repository } = run;
+  const { maxAge } = application.image;
+  return { application: application.name, repository, version, digest, rebake, maxAge, now: clock.now() };
 }
 
 /**
@@ -198,18 +208,71 @@ async function obtainImage(
   request: DeployRequest,
   ports: Ports,
 ): Promise<CatalogueImage> {
+  const { run } = request;
+  const inherit = (message: string): Promise<void> => sweepDeadBake(message, ports);
   if (choice.kind !== "bake") {
     // An earlier attempt that came as far as the image may have died holding the bake's lock.
-    const { run } = request;
-    if (run.attempt !== "1") await releaseAbandoned(ports.repository, bakeLock(digest), run);
+    if (run.attempt !== "1") await releaseDead(bakeLock(digest), run, ports, inherit);
     return found(choice, region, digest, request, ports);
   }
   if (ready === undefined) throw new Error("a bake that was not prepared");
-  return holding({ what: bakeLock(digest), commit: request.run.commit }, request, ports, async () => {
-    const joined = await bakedMeanwhile(region, digest, seen, request, ports);
-    if (joined !== undefined) return found(joined, region, digest, request, ports);
-    return bakeImage(choice.name, ready, region, digest, request, ports);
-  });
+  return holding(
+    {
+      what: bakeLock(digest),
+      commit: run.commit,
+      notes: formatTraces({ region, imageName: choice.name, mark: markOf(digest, run) }),
+      inherit,
+      work: async (contended, note) => {
+        await sweepOtherBakes(digest, run, ports);
+        const now = await imageNow({ choice, contended, region, digest, seen }, request, ports);
+        if (now.kind !== "bake") return found(now, region, digest, request, ports);
+        const call =
+          now.name === choice.name ? ready : await getReady(now.name, region, digest, request, ports);
+        try {
+          return await bakeImage(now.name, call, region, digest, note, request, ports);
+        } catch (error) {
+          if (!(error instanceof NameTakenError)) throw error;
+          // Packer of a run that died may have gone on, and have been faster.
+          const faster = await imageNow({ choice, contended: true, region, digest, seen }, request, ports);
+          if (faster.kind === "bake") throw error;
+          ports.log.notice(`${error.message}; but the image is there: another run's Packer made it`);
+          return found(faster, region, digest, request, ports);
+        }
+      },
+    },
+    request,
+    ports,
+  );
+}
+
+/** What was decided, and since when. */
+interface Decided {
+  readonly choice: Extract<ImageChoice, { kind: "bake" }>;
+  /** Another run held the bake's lock since then. */
+  readonly contended: boolean;
+  readonly region: string;
+  readonly digest: Digest;
+  /** The images of this content that were there when it was decided. */
+  readonly seen: ReadonlySet<ImageId>;
+}
+
+/**
+ * The choice as it is now that this run alone may bake: another may have baked meanwhile, or died before it came to tag
+ * what it baked.
+ */
+async function imageNow(
+  { choice, contended, region, digest, seen }: Decided,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<ImageChoice> {
+  const joined = await bakedMeanwhile(region, digest, seen, request, ports);
+  if (joined !== undefined || !contended) return joined ?? choice;
+  const { application, version } = request;
+  const [named, account] = await Promise.all([
+    findByName(await ports.aws.ec2(region), region, imageName(application.name, version, digest)),
+    ownAccount(region, ports),
+  ]);
+  return chooseName(named, account, wishOf(request, digest, ports), choice.why);
 }
 
 /** An image that is there, made ours where a run did not come to that. */
@@ -254,13 +317,20 @@ async function bakeImage(
   ready: BakeReady,
   region: string,
   digest: Digest,
+  note: (notes: string) => Promise<void>,
   request: DeployRequest,
   ports: Ports,
 ): Promise<CatalogueImage> {
   const order = orderOf(name, region, digest, request);
-  const { image, baked } = await ports.log.group(`Bake ${name}`, () =>
-    makeImage(ports.aws, order, ready, { ...ports, ...bakeTools(ports) }),
-  );
+  const noted = new NotedTraces(order, note, ports);
+  const tools = { ...ports, ...bakeTools(ports), onMade: (made: Made) => noted.add(made) };
+  const { image, baked } = await ports.log.group(`Bake ${name}`, async () => {
+    try {
+      return await makeImage(ports.aws, order, ready, tools);
+    } finally {
+      await noted.written();
+    }
+  });
   const phases = baked.phases.map(({ phase, milliseconds }) => ({
     phase,
     seconds: Math.round(milliseconds / 1000),
@@ -277,6 +347,7 @@ function bakeTools(ports: Ports) {
   return {
     folder: ports.workspace,
     onStarted: (packer: StartedPacker) => ports.unfinished.packerStarted(packer),
+    onMade: () => undefined,
   };
 }
 
@@ -290,6 +361,7 @@ function orderOf(name: string, region: string, digest: Digest, request: DeployRe
     commit: request.run.commit,
     tags: { ...tagsOf(digest, request), [TAG.name]: name },
     region,
+    mark: markOf(digest, request.run),
   };
 }
 

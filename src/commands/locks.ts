@@ -1,44 +1,103 @@
 import { CancelledError } from "../domain/errors.ts";
-import { type Lock, type LockOrder, releaseLock, takeLock } from "../release/lock.ts";
-import type { Ports } from "./ports.ts";
+import {
+  type Lock,
+  type Lockable,
+  type LockOrder,
+  noteOnLock,
+  releaseAbandoned,
+  releaseLock,
+  takeLock,
+} from "../release/lock.ts";
+import type { Ports, Run } from "./ports.ts";
 import type { RolloutRequest } from "./request.ts";
 
-/** A lock that is wanted: on the commit that it is written on, and what is done while another run holds it. */
-type WantedLock = Pick<LockOrder, "what" | "commit" | "meanwhile">;
+/** What is done by one run at a time. */
+export interface Exclusive<T> {
+  readonly what: Lockable;
+  /** The commit that the lock is written on. */
+  readonly commit: string;
+  /** Done before each pause while another run holds it. */
+  readonly meanwhile?: LockOrder["meanwhile"];
+  /** What is to be finished where this run dies; one line. */
+  readonly notes?: string;
+  /** Finishes what a dead run noted in its lock, before that is taken over. */
+  readonly inherit?: (message: string) => Promise<void>;
+  /**
+   * @param contended whether the lock had to be waited for or taken over: then what was observed before may be old
+   * @param note writes into the lock what is to be finished where this run dies
+   */
+  readonly work: (contended: boolean, note: (notes: string) => Promise<void>) => Promise<T>;
+}
 
-/**
- * Does something that one run at a time may do.
- * @param work told whether the lock had to be waited for or taken over: then what was observed before may be old
- */
+/** Does something that one run at a time may do. */
 export async function holding<T>(
-  wanted: WantedLock,
+  { what, commit, meanwhile, notes, inherit, work }: Exclusive<T>,
   { run, timeout }: Pick<RolloutRequest, "run" | "timeout">,
   ports: Ports,
-  work: (contended: boolean) => Promise<T>,
 ): Promise<T> {
-  const { id, attempt, url, actor } = run;
-  const { lock, contended } = await takeLock({ ...wanted, run: { id, attempt, url, actor }, timeout }, ports);
-  ports.unfinished.locked(lock);
+  ports.signal.throwIfAborted();
+  const order: LockOrder = { ...orderOf(what, commit, run, ports), timeout, meanwhile, notes, inherit };
+  const { contended, lock } = await takeLock(order, ports);
+  // With notes in it the lock is another object: it is released as whichever it is.
+  const forms = [lock];
   let result: T;
   try {
-    result = await work(contended);
+    result = await work(contended, (now) =>
+      noteOnLock({ ...order, notes: now }, forms, ports.repository, (form) => {
+        forms.unshift(form);
+        ports.unfinished.locked(form);
+      }),
+    );
   } catch (error) {
     // A cancelled run has seconds left: its post step waits for what is under way and releases the lock then.
-    if (!(error instanceof CancelledError)) await letGo(lock, ports);
+    if (!(error instanceof CancelledError)) await letGo(forms, ports);
     throw error;
   }
-  await letGo(lock, ports);
+  await letGo(forms, ports);
   return result;
 }
 
+/** Lets go a lock that a dead run holds, after what it noted there was finished; false where there is none. */
+export function releaseDead(
+  what: Lockable,
+  run: Run,
+  ports: Ports,
+  inherit?: (message: string) => Promise<void>,
+): Promise<boolean> {
+  return releaseAbandoned({ ...orderOf(what, run.commit, run, ports), inherit }, ports.repository);
+}
+
+function orderOf(
+  what: Lockable,
+  commit: string,
+  run: Run,
+  { unfinished }: Ports,
+): Omit<LockOrder, "timeout"> {
+  const { id, attempt, url, actor } = run;
+  return {
+    what,
+    commit,
+    run: { id, attempt, url, actor },
+    onIntended: (lock) => unfinished.locked(lock),
+    onGone: (lock) => unfinished.unlocked(lock),
+  };
+}
+
 /** A lock that cannot be released now is released by the post step; what was done stands. */
-async function letGo(lock: Lock, ports: Ports): Promise<void> {
+async function letGo(forms: readonly Lock[], ports: Ports): Promise<void> {
+  const ref = forms[0]?.ref ?? "";
   try {
-    await releaseLock(ports.repository, lock);
-    ports.unfinished.unlocked(lock);
+    let released = false;
+    for (const form of forms) released ||= await releaseLock(ports.repository, form);
+    ports.unfinished.unlocked({ ref });
+    if (!released) {
+      ports.log.warning(
+        `The lock ${ref} was deleted or replaced while this run held it: another run may have changed the same thing meanwhile`,
+      );
+    }
   } catch (error) {
     ports.log.warning(
-      `The lock ${lock.ref} could not be released yet: ${error instanceof Error ? error.message : String(error)}`,
+      `The lock ${ref} could not be released yet: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }

@@ -39,16 +39,26 @@ export interface Facts {
 /** What the run's post step finishes when this process does not come to it. */
 export interface Unfinished {
   locked(lock: Lock): void;
-  unlocked(lock: Lock): void;
+  /** A ref that is gone, in whichever form it was noted. */
+  unlocked(lock: Pick<Lock, "ref">): void;
   packerStarted(packer: StartedPacker): void;
-  refreshStarted(refresh: {
-    readonly region: string;
-    readonly autoScalingGroup: string;
-    readonly id: string;
-    /** It takes the target back, rather than forward. */
-    readonly isBack?: boolean;
-    readonly roleToAssume?: string | undefined;
-  }): void;
+  /** Noted before it is started, and again as soon as it has an id. */
+  refreshNoted(refresh: NotedRefresh): void;
+  /** The leader of a process group that must not outlive the job. */
+  programStarted(pid: number): void;
+  programEnded(pid: number): void;
+}
+
+/** An instance refresh that this run starts or has started. */
+export interface NotedRefresh {
+  readonly region: string;
+  readonly autoScalingGroup: string;
+  /** Undefined while AWS has not answered yet: then it is told by what it brings. */
+  readonly id: string | undefined;
+  readonly brings?: { readonly launchTemplate: string; readonly version: string };
+  /** It takes the target back, rather than forward. */
+  readonly isBack?: boolean;
+  readonly roleToAssume?: string | undefined;
 }
 
 /** The workflow run that a command works for. */

@@ -4,7 +4,7 @@ import { describeImage } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import { readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { environmentLock, releaseAbandoned } from "../release/lock.ts";
+import { environmentLock } from "../release/lock.ts";
 import { waitForForeign } from "../rollout/follow.ts";
 import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
@@ -31,7 +31,7 @@ import {
 } from "./plan.ts";
 import { freshnessOf } from "./freshness.ts";
 import { allOf } from "./image.ts";
-import { holding } from "./locks.ts";
+import { holding, releaseDead } from "./locks.ts";
 import { overwritten } from "./overwritten.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
@@ -60,8 +60,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     await allOf(await order.source.obtain(plan.image, undefined));
     publishUnchanged(situation, name, ports);
     // An earlier attempt that came as far as the record may have died holding the lock.
-    if (order.request.run.attempt !== "1")
-      await releaseAbandoned(ports.repository, environmentLock(name), order.request.run);
+    if (order.request.run.attempt !== "1") await releaseDead(environmentLock(name), order.request.run, ports);
     return;
   }
   // Independent of each other: whether a bake could begin, and whether there would be a way back.
@@ -243,8 +242,7 @@ function underLock(
   work: (contended: boolean) => Promise<void>,
 ): Promise<void> {
   const { name } = order.environment;
-  const wish = { what: environmentLock(name), commit: order.commit, meanwhile: order.whileLocked };
-  return holding(wish, order.request, ports, async (contended) => {
+  const told = async (contended: boolean): Promise<void> => {
     try {
       await work(contended);
     } catch (error) {
@@ -253,7 +251,9 @@ function underLock(
       }
       throw error;
     }
-  });
+  };
+  const { commit, whileLocked: meanwhile, request } = order;
+  return holding({ what: environmentLock(name), commit, meanwhile, work: told }, request, ports);
 }
 
 /**

@@ -7,7 +7,7 @@ import { KilnError } from "../domain/errors.ts";
 import { linesOf, printable } from "../domain/printable.ts";
 import type { DetachedProgram } from "../domain/ports.ts";
 import type { NewInstance } from "../rollout/new-instances.ts";
-import type { Ports } from "./ports.ts";
+import type { Ports, Unfinished } from "./ports.ts";
 
 /** What a smoke test is told about the release; it sees nothing else of Kiln. */
 export interface SmokeTestSubject {
@@ -43,6 +43,10 @@ export async function proveSmokeTest(
   }
 }
 
+interface NotesPrograms {
+  readonly unfinished: Pick<Unfinished, "programStarted" | "programEnded">;
+}
+
 /** Variables of the test's environment; lists are separated by spaces, all in the same order. */
 function environmentOf(subject: SmokeTestSubject): Record<string, string> {
   const { instances } = subject;
@@ -68,7 +72,7 @@ function environmentOf(subject: SmokeTestSubject): Record<string, string> {
 export async function runSmokeTest(
   test: SmokeTest,
   subject: SmokeTestSubject,
-  ports: Pick<Ports, "subprocess" | "clock" | "log" | "signal" | "workspace" | "secrets">,
+  ports: Pick<Ports, "subprocess" | "clock" | "log" | "signal" | "workspace" | "secrets"> & NotesPrograms,
 ): Promise<string | undefined> {
   const { instances, checkpoint, target } = subject;
   const name = `smoke test of ${targetName(target)} at ${checkpoint} %`;
@@ -91,6 +95,8 @@ export async function runSmokeTest(
           ports.log.info(`  smoke test | ${printable(line)}`);
       },
     });
+    // Where this process is killed, the post step ends the test.
+    ports.unfinished.programStarted(running.pid);
     return await resultOf(running, test, name, ports);
   } catch (error) {
     ports.signal.throwIfAborted();
@@ -102,7 +108,7 @@ async function resultOf(
   running: DetachedProgram,
   test: SmokeTest,
   name: string,
-  { clock, signal, log }: Pick<Ports, "clock" | "signal" | "log">,
+  { clock, signal, log, unfinished }: Pick<Ports, "clock" | "signal" | "log"> & NotesPrograms,
 ): Promise<string | undefined> {
   const ended = new AbortController();
   const budget = clock
@@ -121,5 +127,6 @@ async function resultOf(
   } finally {
     ended.abort();
     running.kill();
+    unfinished.programEnded(running.pid);
   }
 }

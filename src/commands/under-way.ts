@@ -113,6 +113,7 @@ async function stopRefresh(
   const id = activeRefresh?.InstanceRefreshId ?? "";
   ports.log.info(`${targetName(target)}: the instance refresh ${id} is still running; AWS rolls it back`);
   if (request.dryRun) return true;
+  ports.signal.throwIfAborted();
   if (activeRefresh?.Status !== "RollbackInProgress") {
     const answer = await rollBackActive(ports.awsOf(environment), target);
     if (answer !== "started") {
@@ -122,7 +123,7 @@ async function stopRefresh(
       return false;
     }
   }
-  ports.unfinished.refreshStarted({ ...target, id, roleToAssume: environment.roleToAssume });
+  ports.unfinished.refreshNoted({ ...target, id, roleToAssume: environment.roleToAssume });
   const pace = new Pace({
     capacity: instanceCount(state),
     warmup: activeRefresh?.Preferences?.InstanceWarmup ?? state.warmup ?? 0,

@@ -50,4 +50,6 @@ export const TAG = {
   /** Only on copies that were encrypted for a target. */
   kmsKey: "kiln:kms-key",
   name: "Name",
+  /** Only on what there is for the time of a bake: which one. */
+  bake: "kiln:bake",
 } as const;

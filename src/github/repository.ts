@@ -1,5 +1,5 @@
 import { hasCode } from "../domain/errors.ts";
-import { hasStatus } from "./answers.ts";
+import { hasStatus, RateLimitError } from "./answers.ts";
 import type { Octokit } from "./client.ts";
 import { translate } from "./errors.ts";
 
@@ -46,10 +46,12 @@ export interface Repository {
   /** The sha that a ref points at. */
   readRef(ref: string): Promise<string | undefined>;
   readTag(sha: string): Promise<TagObject | undefined>;
+  /** Points a ref at another object, whatever it points at now; false where there is no such ref. */
+  replaceRef(ref: string, sha: string): Promise<boolean>;
   /** Deletes a ref; one that is gone already is fine. */
   deleteRef(ref: string): Promise<void>;
-  /** Whether a workflow run has ended; `unknown` where the token may not ask or the run is gone. */
-  runState(runId: string): Promise<"active" | "ended" | "unknown">;
+  /** Whether a workflow run has ended; `forbidden` where the token may not ask, `gone` where there is no such run. */
+  runState(runId: string): Promise<RunState>;
   /** Whether a commit is an ancestor of another; false where GitHub does not know one of them. */
   isAncestor(commit: string, of: string): Promise<boolean>;
   /** Undefined where GitHub does not know one of them. Asked once for two commits: what they are does not change. */
@@ -72,6 +74,8 @@ export interface Repository {
   /** The newest tags by name under each prefix (`refs/tags/release/dev/`), in one request. */
   newestTags(prefixes: readonly string[], count: number): Promise<ReadonlyMap<string, readonly TagRef[]>>;
 }
+
+export type RunState = "active" | "ended" | "forbidden" | "gone";
 
 /** A commit of a tree on at most one other. */
 export interface NewCommit {
@@ -160,7 +164,7 @@ async function withoutGraphql<T>(graphql: () => Promise<T>, rest: () => Promise<
 function commitWriter(
   octokit: Octokit,
   fullName: string,
-): Pick<Repository, "createTree" | "createCommit" | "treeOf" | "updateRef"> {
+): Pick<Repository, "createTree" | "createCommit" | "treeOf" | "updateRef" | "replaceRef"> {
   const [owner = "", repo = ""] = fullName.split("/");
   const place = { owner, repo };
   const { git } = octokit.rest;
@@ -186,6 +190,15 @@ function commitWriter(
         git.getCommit({ ...place, commit_sha: commit }),
       );
       return data.tree.sha;
+    },
+    async replaceRef(ref, sha) {
+      try {
+        await git.updateRef({ ...place, ref: withoutRefs(ref), sha, force: true });
+        return true;
+      } catch (error) {
+        if (hasStatus(error, 404, 422)) return false;
+        throw translate(error, `update ${ref}`, fullName);
+      }
     },
     async updateRef(ref, sha) {
       try {
@@ -341,17 +354,15 @@ async function readFile(
   return Buffer.from(data.content, "base64").toString("utf8");
 }
 
-async function runState(
-  octokit: Octokit,
-  fullName: string,
-  runId: string,
-): Promise<"active" | "ended" | "unknown"> {
+async function runState(octokit: Octokit, fullName: string, runId: string): Promise<RunState> {
   const [owner = "", repo = ""] = fullName.split("/");
   try {
     const { data } = await octokit.rest.actions.getWorkflowRun({ owner, repo, run_id: Number(runId) });
     return data.status === "completed" ? "ended" : "active";
   } catch (error) {
-    if (hasStatus(error, 403, 404)) return "unknown";
+    // A used-up rate limit is a 403 as well, and no answer.
+    if (hasStatus(error, 403) && !(error instanceof RateLimitError)) return "forbidden";
+    if (hasStatus(error, 404)) return "gone";
     throw translate(error, `read run ${runId}`, fullName);
   }
 }

@@ -3,10 +3,11 @@ import { join } from "node:path";
 import type { ImageRecipe } from "../domain/application.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { CancelledError, KilnError } from "../domain/errors.ts";
-import type { ImageId } from "../domain/image.ts";
+import { type ImageId, TAG } from "../domain/image.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
 import { shortened } from "../domain/printable.ts";
 import type { Secrets } from "../domain/secrets.ts";
+import { type Made, MadeReader } from "./bake-traces.ts";
 import { type Inventory, MAX_INVENTORY_BYTES, parseInventory } from "./inventory.ts";
 import {
   findPacker,
@@ -34,6 +35,8 @@ export interface BakeOrder {
   readonly tags: Readonly<Record<string, string>>;
   /** Where the image is needed first: Packer's region where the template names none. */
   readonly region: string;
+  /** What tells this bake from all others: the value of a tag on what there is for its time only. */
+  readonly mark: string;
 }
 
 export interface BakeTools {
@@ -51,6 +54,8 @@ export interface BakeTools {
   readonly secrets: Secrets;
   /** Told as soon as Packer runs, so that the run's post step can wait for it and sweep up behind it. */
   readonly onStarted: (packer: StartedPacker) => void;
+  /** Told what Packer makes for the time of the bake, as soon as it says so; all of it each time. */
+  readonly onMade: (made: Made) => void;
 }
 
 /** Packer at work: what tells afterwards, without this process, what it made. */
@@ -60,6 +65,7 @@ export interface StartedPacker {
   readonly output: string;
   readonly region: string;
   readonly imageName: string;
+  readonly mark: string;
 }
 
 export interface Baked {
@@ -107,7 +113,7 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
         image_version: order.version,
         commit: order.commit,
         inventory_file: inventoryFile(tools),
-        ...(legacy ? {} : { image_tags: hclMap(order.tags) }),
+        ...(legacy ? {} : { image_tags: hclMap(order.tags), bake_tags: hclMap({ [TAG.bake]: order.mark }) }),
       },
       vars: recipe.vars,
       secretVars: order.secretVars,
@@ -201,6 +207,7 @@ async function withSecretFile<T>(call: PackerCall, tools: BakeTools, work: () =>
  * @throws KilnError where it fails or makes no AMI; CancelledError where the signal aborted
  */
 export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools): Promise<Baked> {
+  tools.signal.throwIfAborted();
   const progress = new BakeProgress(tools);
   // An earlier bake of this job may have left one: that would be another image's.
   await rm(inventoryFile(tools), { force: true });
@@ -217,8 +224,8 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
         },
       },
     );
-    const { region, imageName } = order;
-    tools.onStarted({ pid: program.pid, output: program.output, region, imageName });
+    const { region, imageName, mark } = order;
+    tools.onStarted({ pid: program.pid, output: program.output, region, imageName, mark });
     const stop = (): void => {
       tools.log.info("Cancelled: Packer is asked to stop and to clean up after itself");
       program.stop();
@@ -301,6 +308,9 @@ async function readBounded(path: string): Promise<string | typeof TOO_LARGE | un
   }
 }
 
+/** Somebody was faster: there is an image of this name. */
+export class NameTakenError extends KilnError {}
+
 function bakeFailed(code: number, tail: readonly string[], result: Omit<Baked, "inventory">): KilnError {
   const text = tail.join("\n");
   const taken = /AMI Name: '([^']+)' is used by an existing AMI: (ami-[0-9a-f]+)/.exec(text);
@@ -308,7 +318,7 @@ function bakeFailed(code: number, tail: readonly string[], result: Omit<Baked, "
   const kept =
     left.length > 0 ? ` Images that other builds of the template made were kept: ${left.join(", ")}.` : "";
   if (taken !== null) {
-    return new KilnError(
+    return new NameTakenError(
       `The image name ${taken[1] ?? ""} is taken by ${taken[2] ?? ""}, somebody else's image`,
       {
         state: `Packer stopped before it started an instance. Nothing was rolled out.${kept}`,
@@ -316,7 +326,8 @@ function bakeFailed(code: number, tail: readonly string[], result: Omit<Baked, "
       },
     );
   }
-  return new KilnError(`The bake failed: packer build ended with ${code}`, {
+  const Kind = /InvalidAMIName\.Duplicate/.test(text) ? NameTakenError : KilnError;
+  return new Kind(`The bake failed: packer build ended with ${code}`, {
     state: `Nothing was rolled out.${kept} The last lines of its output:\n${text}`,
     next: bakeHint(text),
   });
@@ -342,6 +353,7 @@ function bakeHint(text: string): string {
 class BakeProgress {
   readonly tail: string[] = [];
   readonly #output = new PackerOutput();
+  readonly #made = new MadeReader();
   readonly #ids = new Map<string, Set<ImageId>>();
   readonly #phases: { phase: Phase; startedAt: number }[] = [];
   readonly #startedAt: number;
@@ -361,6 +373,7 @@ class BakeProgress {
       if (this.tail.length > TAIL_LINES) this.tail.shift();
     }
     this.#tools.log.info(line);
+    if (this.#made.read(raw)) this.#tools.onMade(this.#made.made);
     for (const event of this.#output.read(raw)) {
       if (event.kind === "phase") this.#enter(event.phase);
       else if (event.kind === "base-image") this.#baseImage ??= event.id;

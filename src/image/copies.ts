@@ -67,6 +67,7 @@ export async function copyTo(
       ? found
       : waitUntilAvailable(ec2, region, found.id, tools.clock, tools.signal);
   }
+  tools.signal.throwIfAborted();
   const encrypted = kmsKey === undefined ? "" : `, encrypted with ${kmsKey}`;
   tools.log.info(`Copying ${image.id} from ${image.region} to ${region}${encrypted}`);
   const { ImageId } = await ec2.send(new CopyImageCommand(copyRequest(image, kmsKey)));

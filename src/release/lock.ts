@@ -1,9 +1,12 @@
+import { randomUUID } from "node:crypto";
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
-import { printable, shortened } from "../domain/printable.ts";
 import type { Digest } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import type { Repository } from "../github/repository.ts";
+import { formatHolder, type LockHolder, parseHolder } from "./lock-holder.ts";
+
+export type { LockHolder } from "./lock-holder.ts";
 
 /** A lock that this run holds. */
 export interface Lock {
@@ -30,14 +33,14 @@ export interface LockOrder {
   readonly timeout: number;
   /** Done before each pause of that wait. */
   readonly meanwhile?: (() => Promise<void>) | undefined;
-}
-
-/** Who holds a lock: a run of a workflow. */
-export interface LockHolder {
-  readonly id: string;
-  readonly attempt: string;
-  readonly url: string;
-  readonly actor: string;
+  /** What is to be finished where this run dies; one line. */
+  readonly notes?: string | undefined;
+  /** Told each ref before it is created: a run that dies in between has it noted all the same. */
+  readonly onIntended?: (lock: Lock) => void;
+  /** Told when a ref other than the lock's own is gone again. */
+  readonly onGone?: (lock: Lock) => void;
+  /** Given the message of a dead run's lock before that is taken over: what it noted there is finished first. */
+  readonly inherit?: ((message: string) => Promise<void>) | undefined;
 }
 
 export interface LockTools {
@@ -48,6 +51,8 @@ export interface LockTools {
 }
 
 const PAUSE = 10_000;
+/** Between looks at a lock that is just changing hands. */
+const SHORT_PAUSE = 1000;
 
 export function lockRef(environment: string): string {
   return `refs/kiln/lock/${environment}`;
@@ -57,12 +62,18 @@ export function environmentLock(environment: string): Lockable {
   return { ref: lockRef(environment), name: environment, tag: `kiln-lock-${environment}` };
 }
 
-/** Beside the environments' locks, whose names could be anything. */
+/** Where the locks of bakes are: beside the environments' locks, whose names could be anything. */
+export const BAKE_LOCKS = "refs/kiln/bake/";
+
 export function bakeLock(digest: Digest): Lockable {
-  const hash = digest.slice("sha256:".length);
+  return lockOfBake(digest.slice("sha256:".length));
+}
+
+/** The lock of a bake by its ref's last part, the digest's hash. */
+export function lockOfBake(hash: string): Lockable {
   return {
-    ref: `refs/kiln/bake/${hash}`,
-    name: `the bake of ${digest}`,
+    ref: `${BAKE_LOCKS}${hash}`,
+    name: `the bake of sha256:${hash}`,
     tag: `kiln-bake-${hash.slice(0, 12)}`,
   };
 }
@@ -78,73 +89,172 @@ export async function takeLock(
   tools: LockTools,
 ): Promise<{ lock: Lock; contended: boolean }> {
   const { repository, clock, log } = tools;
-  const { ref, name, tag } = order.what;
-  const sha = await repository.createTag({
-    name: tag,
-    message: formatHolder(order),
-    commit: order.commit,
-  });
+  const { ref, name } = order.what;
+  const lock = await writeHolder(order, repository);
+  order.onIntended?.(lock);
   const deadline = clock.now().getTime() + order.timeout;
   let contended = false;
   let said = "";
   for (;;) {
-    if ((await repository.createRef(ref, sha)) === "created") return { lock: { ref, sha }, contended };
+    tools.signal.throwIfAborted();
+    if ((await repository.createRef(ref, lock.sha)) === "created") return { lock, contended };
     const held = await repository.readRef(ref);
-    // Released in this very moment: try again, at a walking pace in case the ref can never be read.
-    if (held === undefined && clock.now().getTime() < deadline) {
-      await clock.sleep(1000, tools.signal);
+    const late = clock.now().getTime() >= deadline;
+    if (held === undefined) {
+      // Released in this very moment: try again, at a walking pace in case the ref can never be read.
+      if (late) throw stillHeld(order, UNREADABLE);
+      await clock.sleep(SHORT_PAUSE, tools.signal);
       continue;
     }
-    if (held === undefined) throw stillHeld(order, ref, "somebody (its lock cannot be read)");
     // Our own, its creation's answer was lost.
-    if (held === sha) return { lock: { ref, sha }, contended };
+    if (held === lock.sha) return { lock, contended };
     contended = true;
-    const holder = parseHolder((await repository.readTag(held))?.message ?? "");
-    if (await mayTakeOver(holder, order, tools)) {
-      log.notice(
-        `Taking over the lock of ${name}: ${holder?.url ?? "its run"} has ended without releasing it`,
-      );
-      await releaseLock(repository, { ref, sha: held });
+    const look = await lookAt({ ref, sha: held }, order.run, repository);
+    if (look.kind === "dead") {
+      log.notice(`Taking over the lock of ${name}: ${look.holder.url} has ended without releasing it`);
+      if (await takeOver({ ref, sha: held }, look.message, lock.sha, order, repository)) continue;
+      if (late) throw stillHeld(order, { ...UNREADABLE, whose: look.holder.url, why: BEING_TAKEN });
+      await clock.sleep(SHORT_PAUSE, tools.signal);
       continue;
     }
-    const whose =
-      holder === undefined ? "somebody (its lock cannot be read)" : `${holder.actor}'s run ${holder.url}`;
-    if (clock.now().getTime() >= deadline) throw stillHeld(order, ref, whose);
-    if (said !== whose) {
-      log.notice(`${name} is locked by ${whose}; waiting for up to ${formatDuration(order.timeout)}`);
-      said = whose;
+    if (late) throw stillHeld(order, look);
+    if (said !== look.whose) {
+      log.notice(`${name} is locked by ${look.whose}; waiting for up to ${formatDuration(order.timeout)}`);
+      if (look.why !== undefined) log.notice(`${name}: ${look.why}`);
+      said = look.whose;
     }
     await order.meanwhile?.();
     await clock.sleep(Math.min(PAUSE, Math.max(0, deadline - clock.now().getTime())), tools.signal);
   }
 }
 
-/** A run's own earlier attempt has ended, since this one runs; of other runs GitHub is asked. */
-async function mayTakeOver(
-  holder: LockHolder | undefined,
-  order: LockOrder,
-  tools: LockTools,
-): Promise<boolean> {
-  if (holder === undefined) return false;
-  if (holder.id === order.run.id) return holder.attempt !== order.run.attempt;
-  const state = await tools.repository.runState(holder.id);
-  if (state === "unknown") {
-    tools.log.debug(
-      `Whether run ${holder.id} has ended is not known: the token needs \`actions: read\` to ask`,
-    );
-  }
-  return state === "ended";
+/** The tag object that a lock points at; nothing refers to it yet. */
+async function writeHolder(
+  { what, commit, run, notes }: Pick<LockOrder, "what" | "commit" | "run" | "notes">,
+  repository: Repository,
+): Promise<Lock> {
+  const message = formatHolder(what.name, run, randomUUID(), notes);
+  return { ref: what.ref, sha: await repository.createTag({ name: what.tag, message, commit }) };
 }
 
-function stillHeld(order: LockOrder, ref: string, whose: string): KilnError {
-  return new KilnError(
-    `${order.what.name} is still locked by ${whose} after ${formatDuration(order.timeout)}`,
-    {
-      state: "Nothing was changed.",
-      next: `Wait for that run, or cancel it, then run this job again. If it is gone for good, give this job \`permissions: actions: read\` so that Kiln can see that, or delete the lock: \`gh api -X DELETE repos/{owner}/{repo}/git/${ref}\`.`,
-    },
-  );
+/**
+ * Writes into a lock that is held what is to be finished where this run dies; who takes the lock over reads it. Does nothing
+ * where somebody deleted the lock and another run holds it now.
+ * @param forms the lock as this run has written it so far
+ * @param onIntended told the lock as it will be, before it is
+ */
+export async function noteOnLock(
+  order: Pick<LockOrder, "what" | "commit" | "run" | "notes">,
+  forms: readonly Lock[],
+  repository: Repository,
+  onIntended: (lock: Lock) => void,
+): Promise<void> {
+  const lock = await writeHolder(order, repository);
+  const now = await repository.readRef(lock.ref);
+  if (!forms.some(({ sha }) => sha === now)) return;
+  onIntended(lock);
+  await repository.replaceRef(lock.ref, lock.sha);
 }
+
+/** What is known of a lock that another run holds. */
+type Look =
+  | { readonly kind: "dead"; readonly holder: LockHolder; readonly message: string }
+  | {
+      readonly kind: "held";
+      readonly whose: string;
+      /** Why it is not known whether its run has ended. */
+      readonly why: string | undefined;
+    };
+
+const UNREADABLE = {
+  kind: "held",
+  whose: "somebody (its lock cannot be read)",
+  why: "the lock was not written by Kiln, or was changed: whose it is cannot be told",
+} as const;
+
+const BEING_TAKEN = "that run has ended, and another one is just taking its lock over";
+
+/** A run's own earlier attempt has ended, since this one runs; of other runs GitHub is asked. */
+async function lookAt(
+  { sha }: Lock,
+  run: Pick<LockHolder, "id" | "attempt">,
+  repository: Repository,
+): Promise<Look> {
+  const message = (await repository.readTag(sha))?.message ?? "";
+  const holder = parseHolder(message);
+  if (holder === undefined) return UNREADABLE;
+  const whose = `${holder.actor}'s run ${holder.url}`;
+  const state = holder.id === run.id ? ownState(holder, run) : await repository.runState(holder.id);
+  if (state === "ended") return { kind: "dead", holder, message };
+  return { kind: "held", whose, why: WHY_UNKNOWN[state] };
+}
+
+/** Of this very attempt it is another job's, which may be at work. */
+function ownState(holder: LockHolder, run: Pick<LockHolder, "attempt">): "ended" | "active" {
+  return holder.attempt === run.attempt ? "active" : "ended";
+}
+
+const WHY_UNKNOWN: Readonly<Record<"active" | "forbidden" | "gone", string | undefined>> = {
+  active: undefined,
+  forbidden: "whether that run has ended is not known: the token needs `actions: read` to ask",
+  gone: "whether that run has ended is not known: GitHub has no such run any more, or the token may not see it",
+};
+
+/** Beside all locks: who creates one of these may delete the dead lock that it is named after, and nobody else. */
+export const CLAIMS = "refs/kiln/takeover/";
+
+type Takeover = Pick<LockOrder, "run" | "inherit" | "onIntended" | "onGone">;
+
+/**
+ * Deletes a dead run's lock, by one of those who may find it at the same time: the ref of a claim is created once. Without
+ * it a slow one could delete what a fast one has just taken.
+ * @returns false where another run is at it
+ */
+async function takeOver(
+  dead: Lock,
+  message: string,
+  own: string,
+  order: Takeover,
+  repository: Repository,
+): Promise<boolean> {
+  const claim: Lock = { ref: `${CLAIMS}${dead.sha}`, sha: own };
+  order.onIntended?.(claim);
+  try {
+    if (!(await isClaimed(claim, order, repository))) return false;
+    try {
+      // It may have changed hands before the claim was ours.
+      if ((await repository.readRef(dead.ref)) !== dead.sha) return false;
+      await order.inherit?.(message);
+      await repository.deleteRef(dead.ref);
+      return true;
+    } finally {
+      await repository.deleteRef(claim.ref);
+    }
+  } finally {
+    order.onGone?.(claim);
+  }
+}
+
+/** Whether the claim is ours. Who claims may have died as well: then the claim is what is taken over, for the next try. */
+async function isClaimed(claim: Lock, { run }: Takeover, repository: Repository): Promise<boolean> {
+  if ((await repository.createRef(claim.ref, claim.sha)) === "created") return true;
+  const other = await repository.readRef(claim.ref);
+  if (other === claim.sha) return true;
+  if (other === undefined) return false;
+  const held: Lock = { ref: claim.ref, sha: other };
+  const look = await lookAt(held, run, repository);
+  if (look.kind === "dead") await takeOver(held, look.message, claim.sha, { run }, repository);
+  return false;
+}
+
+function stillHeld({ what, timeout }: LockOrder, { whose, why }: Extract<Look, { kind: "held" }>): KilnError {
+  return new KilnError(`${what.name} is still locked by ${whose} after ${formatDuration(timeout)}`, {
+    state: ["Nothing was changed.", ...(why === undefined ? [] : [`${sentence(why)}.`])].join(" "),
+    next: `Wait for that run, or cancel it, then run this job again. If it has ended for good, with its post step, give this job \`permissions: actions: read\` so that Kiln can see that, or unlock by hand: \`git push origin :${what.ref}\`, or \`gh api -X DELETE repos/{owner}/{repo}/git/${what.ref}\`. Never while it runs: two runs would then change the same thing at once.`,
+  });
+}
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** Lets a lock go, if the ref still points at it: nobody else's lock is ever deleted. */
 export async function releaseLock(repository: Repository, lock: Lock): Promise<boolean> {
@@ -153,36 +263,16 @@ export async function releaseLock(repository: Repository, lock: Lock): Promise<b
   return true;
 }
 
-/** Lets go a lock that an earlier attempt of this very run took and did not come to release. */
+/** Lets go a lock that a dead run took and did not come to release; what it noted there is finished first. */
 export async function releaseAbandoned(
+  order: Omit<LockOrder, "timeout">,
   repository: Repository,
-  { ref }: Lockable,
-  run: Pick<LockHolder, "id" | "attempt">,
 ): Promise<boolean> {
+  const { ref } = order.what;
   const sha = await repository.readRef(ref);
-  const holder = sha === undefined ? undefined : parseHolder((await repository.readTag(sha))?.message ?? "");
-  if (sha === undefined || holder?.id !== run.id || holder.attempt === run.attempt) return false;
-  return releaseLock(repository, { ref, sha });
-}
-
-function formatHolder({ what, run }: LockOrder): string {
-  const lines = [`Run-Id: ${run.id}`, `Attempt: ${run.attempt}`, `Run: ${run.url}`, `Actor: ${run.actor}`];
-  return `Lock of ${what.name}\n\n${lines.map((line) => printable(line.replace(/[\r\n]/g, " "))).join("\n")}\n`;
-}
-
-/** Characters of a lock's message that are read, and of a line of it: anybody who may push can have written it. */
-const MAX_HOLDER = 10_000;
-const MAX_FIELD = 500;
-
-function parseHolder(message: string): LockHolder | undefined {
-  const lines = message.slice(0, MAX_HOLDER).split("\n");
-  const value = (key: string): string | undefined => {
-    const line = lines.find((each) => each.startsWith(`${key}: `));
-    const text = line === undefined ? "" : printable(line.slice(key.length + 2));
-    return text === "" ? undefined : shortened(text, MAX_FIELD);
-  };
-  const [id, attempt, url, actor] = [value("Run-Id"), value("Attempt"), value("Run"), value("Actor")];
-  return id === undefined || attempt === undefined || url === undefined || actor === undefined
-    ? undefined
-    : { id, attempt, url, actor };
+  if (sha === undefined) return false;
+  const look = await lookAt({ ref, sha }, order.run, repository);
+  if (look.kind !== "dead") return false;
+  const own = await writeHolder(order, repository);
+  return takeOver({ ref, sha }, look.message, own.sha, order, repository);
 }

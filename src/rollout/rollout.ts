@@ -36,6 +36,8 @@ export interface TargetRollout {
   readonly check: Check | undefined;
   /** False where the user wants a failed refresh left as it is. */
   readonly mayGoBack: boolean;
+  /** Told before the release's refresh is started. */
+  readonly onStarting: () => void;
   /** Told each refresh's id as soon as there is one. */
   readonly onStarted: (refreshId: string) => void;
 }
@@ -68,6 +70,7 @@ export async function rollOut(tools: RolloutTools, rollout: TargetRollout): Prom
   const { target } = rollout.state;
   const name = targetName(target);
   tools.signal.throwIfAborted();
+  rollout.onStarting();
   const started = await startRefresh(
     tools,
     target,

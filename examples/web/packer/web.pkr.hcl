@@ -1,4 +1,4 @@
-# The image of the web servers. Kiln sets image_name, image_version, commit and image_tags; the other variables come
+# The image of the web servers. Kiln sets image_name, image_version, commit, image_tags and bake_tags; the others come
 # from `vars` in .github/kiln.yml. Nothing here knows an environment: dev, qa and production run the same image.
 #
 # Works with Packer 1.6.6, which carries its Amazon builder inside, and with today's, which wants it installed:
@@ -18,6 +18,12 @@ variable "commit" {
 }
 
 variable "image_tags" {
+  type    = map(string)
+  default = {}
+}
+
+# Which bake it is: on what there is for its time only.
+variable "bake_tags" {
   type    = map(string)
   default = {}
 }
@@ -65,9 +71,7 @@ source "amazon-ebs" "web" {
   snapshot_tags = var.image_tags
 
   # Whoever finds a build instance that was left behind can tell where it came from.
-  run_tags = {
-    Name = "bake of ${var.image_name}"
-  }
+  run_tags = merge({ Name = "bake of ${var.image_name}" }, var.bake_tags)
 }
 
 build {
