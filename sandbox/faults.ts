@@ -9,6 +9,8 @@ export interface FaultMatch {
   readonly region?: string;
   /** Only requests that come after one with this action: reads of what was just made. */
   readonly after?: string | RegExp;
+  /** Tells Packer's requests from the action's. */
+  readonly userAgent?: RegExp;
 }
 
 export type FaultEffect =
@@ -44,7 +46,9 @@ export type FaultEffect =
    * Answer as if there were nothing yet: lists are empty, and what GitHub is asked for by name is not found (EC2 developer
    * guide, eventual consistency).
    */
-  | { readonly kind: "unseen" };
+  | { readonly kind: "unseen" }
+  /** Carry the request out at once, and answer this many real milliseconds later. */
+  | { readonly kind: "late"; readonly milliseconds: number };
 
 interface Fault {
   readonly match: FaultMatch;
@@ -59,6 +63,7 @@ interface Request {
   readonly service: string;
   readonly action: string;
   readonly region?: string;
+  readonly userAgent?: string;
 }
 
 export class Faults {
@@ -92,6 +97,7 @@ export class Faults {
 }
 
 function matches(match: FaultMatch, request: Request): boolean {
+  if (match.userAgent?.test(request.userAgent ?? "") === false) return false;
   if (match.service !== undefined && match.service !== request.service) return false;
   if (match.region !== undefined && match.region !== request.region) return false;
   return isAction(match.action, request);

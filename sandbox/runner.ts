@@ -31,6 +31,8 @@ export interface Job {
   readonly onOutput?: (text: string) => void;
   /** Handed the main step's process when it has started, to signal it. */
   readonly onStarted?: (child: ChildProcess) => void;
+  /** The same with the post step's process. */
+  readonly onPostStarted?: (child: ChildProcess) => void;
 }
 
 export interface JobResult {
@@ -62,7 +64,11 @@ export async function runJob(sandbox: Sandbox, folder: string, job: Job): Promis
   const post =
     job.post === false
       ? { log: "" }
-      : await runStep("post.js", { ...env, ...stateVariables }, { ...job, onStarted: () => {} });
+      : await runStep(
+          "post.js",
+          { ...env, ...stateVariables },
+          { ...job, onStarted: job.onPostStarted ?? (() => {}) },
+        );
   sandbox.repository.setRunStatus(job.runId, "completed", main.code === 0 ? "success" : "failure");
   return {
     code: main.code,

@@ -2,11 +2,13 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as after } from "node:timers/promises";
 import { mkdirSync } from "node:fs";
 import { addGroups, WorkingCopy } from "../../sandbox/example-stage.ts";
 import { type Job, type JobResult, runJob } from "../../sandbox/runner.ts";
 import { HOME, type Sandbox, type SandboxOptions, startSandbox } from "../../sandbox/sandbox.ts";
 import type { LoggedRequest } from "../../sandbox/request-log.ts";
+import { processesOf } from "./machine.ts";
 
 const DIGESTS = new Map<string, string>();
 
@@ -110,7 +112,13 @@ export class Stage implements AsyncDisposable {
   }
 
   locks(): string[] {
-    return this.git("for-each-ref", "--format=%(refname)", "refs/kiln/lock/**", "refs/kiln/bake/**")
+    return this.git(
+      "for-each-ref",
+      "--format=%(refname)",
+      "refs/kiln/lock/**",
+      "refs/kiln/bake/**",
+      "refs/kiln/takeover/**",
+    )
       .split("\n")
       .filter(Boolean);
   }
@@ -139,10 +147,24 @@ export class Stage implements AsyncDisposable {
         .instances(HOME)
         .filter((instance) => instance.keyName !== undefined && instance.state !== "terminated")
         .map((instance) => instance.id),
+      ...ec2
+        .images(HOME)
+        .filter((image) => image.ownerId === HOME.accountId && image.state === "pending")
+        .map((image) => image.id),
     ];
   }
 
+  /** When every process of this stage's jobs has ended. */
+  async quiet(): Promise<void> {
+    for (let tries = 0; tries < 600; tries += 1) {
+      if (processesOf(this.folder).length === 0) return;
+      await after(100);
+    }
+    throw new Error("a process of a job goes on and on");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const pid of processesOf(this.folder)) process.kill(pid, "SIGKILL");
     await this.sandbox.close();
     await rm(this.folder, { recursive: true, force: true });
   }
@@ -163,6 +185,8 @@ export function counts(requests: readonly LoggedRequest[]): {
   return { github, aws: ours.length - github };
 }
 
+export const PACKER_AGENT = /APN\/1\.0 HashiCorp|Packer|aws-sdk-go/i;
+
 export function isPacker(request: LoggedRequest): boolean {
-  return /APN\/1\.0 HashiCorp|Packer|aws-sdk-go/i.test(request.userAgent);
+  return PACKER_AGENT.test(request.userAgent);
 }

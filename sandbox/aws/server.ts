@@ -177,7 +177,7 @@ export function createAwsHandler(
     request.on("error", () => response.destroy());
     request.on("end", () => {
       const exchange = decode(options, request, response, Buffer.concat(chunks).toString("utf8"));
-      const effect = options.faults.take(exchange);
+      const effect = options.faults.take({ ...exchange, userAgent: exchange.entry.userAgent });
       if (effect === undefined) answer(options, exchange);
       else meet(effect, options, exchange);
     });
@@ -271,11 +271,19 @@ function meet(effect: FaultEffect, options: AwsServerOptions, exchange: Exchange
     case "delay":
       setTimeout(() => answer(options, exchange), effect.milliseconds);
       break;
+    case "late": {
+      const result = attempt(options, exchange);
+      setTimeout(() => respond(exchange, result), effect.milliseconds);
+      break;
+    }
   }
 }
 
 function answer(options: AwsServerOptions, exchange: Exchange): void {
-  const result = attempt(options, exchange);
+  respond(exchange, attempt(options, exchange));
+}
+
+function respond(exchange: Exchange, result: Record<string, unknown> | AwsError): void {
   if (result instanceof AwsError) sendError(exchange, result);
   else sendResult(exchange, result);
 }

@@ -109,7 +109,7 @@ async function serve(service: Service, message: IncomingMessage, response: Serve
     userAgent: message.headers["user-agent"] ?? "",
     status: 0,
   });
-  const effect = faults.take({ service: "github", action });
+  const effect = faults.take({ service: "github", action, userAgent: entry.userAgent });
   const answer = await meet(effect, service, request);
   if (answer === undefined) return;
   note(entry, answer);
@@ -146,6 +146,11 @@ async function meet(
     case "delay":
       await sleep(effect.milliseconds);
       return answerOrError(service, request);
+    case "late": {
+      const answer = await answerOrError(service, request);
+      await sleep(effect.milliseconds);
+      return answer;
+    }
     case "unseen":
       return unseen(request);
     case "cut":

@@ -4,11 +4,12 @@ import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { type AwsClients, createAwsClients } from "../aws/clients.ts";
 import type { NotedRefresh } from "../commands/ports.ts";
 import { type Target, targetName } from "../domain/application.ts";
+import { parseDuration } from "../domain/duration.ts";
 import { createOctokit } from "../github/client.ts";
 import type { StartedPacker } from "../image/bake.ts";
 import { createRepository } from "../github/repository.ts";
 import { releaseLock } from "../release/lock.ts";
-import { activeRefresh, isFor, rollBackActive, watchRefresh } from "../rollout/refresh.ts";
+import { isFor, recentRefreshes, rollBackActive, watchRefresh } from "../rollout/refresh.ts";
 import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
@@ -137,7 +138,7 @@ async function finishRefresh(
   const look = await watchRefresh(clients, {
     target: refresh,
     id,
-    polling: { interval: undefined },
+    polling: { interval: parseDuration(runner.inputs["poll-interval"] ?? "") },
     pace: new Pace({ capacity: 0, warmup: 0, preferences: {}, image: "" }),
     clock: wallClock,
     signal: new AbortController().signal,
@@ -159,10 +160,10 @@ async function finishRefresh(
 /** The refresh that was being started as the process died: told by what it brings. */
 async function startedUnseen(clients: AwsClients, { brings, ...target }: NotedRefresh) {
   if (brings === undefined) return undefined;
-  const active = await activeRefresh(clients, target);
+  const [newest] = await recentRefreshes(clients, target);
   const { launchTemplate: LaunchTemplateId, version: Version } = brings;
-  const isIt = active !== undefined && isFor(active, { LaunchTemplate: { LaunchTemplateId, Version } });
-  return isIt ? active.InstanceRefreshId : undefined;
+  const isIt = newest !== undefined && isFor(newest, { LaunchTemplate: { LaunchTemplateId, Version } });
+  return isIt ? newest.InstanceRefreshId : undefined;
 }
 
 /** True where AWS is at it now. */

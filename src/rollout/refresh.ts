@@ -134,11 +134,22 @@ export async function activeRefresh(
   clients: AwsClients,
   target: Target,
 ): Promise<InstanceRefresh | undefined> {
+  const recent = await recentRefreshes(clients, target);
+  return recent.find((refresh) => ACTIVE_STATUSES.has(refresh.Status ?? ""));
+}
+
+/** The group's last refreshes, ended ones too; newest first. */
+export async function recentRefreshes(
+  clients: AwsClients,
+  target: Target,
+): Promise<readonly InstanceRefresh[]> {
   const autoScaling = await clients.autoScaling(target.region);
-  const { InstanceRefreshes } = await autoScaling.send(
+  const { InstanceRefreshes = [] } = await autoScaling.send(
     new DescribeInstanceRefreshesCommand({ AutoScalingGroupName: target.autoScalingGroup, MaxRecords: 10 }),
   );
-  return InstanceRefreshes?.find((refresh) => ACTIVE_STATUSES.has(refresh.Status ?? ""));
+  // One that was just begun may have no time yet.
+  const time = ({ StartTime }: InstanceRefresh): number => StartTime?.getTime() ?? Number.POSITIVE_INFINITY;
+  return InstanceRefreshes.toSorted((a, b) => time(b) - time(a) || 0);
 }
 
 /** One refresh by its id; the order of AWS's list is not to be relied on. */

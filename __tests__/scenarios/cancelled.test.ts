@@ -1,0 +1,447 @@
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as after } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { Query } from "../../sandbox/aws/query.ts";
+import type { FaultEffect } from "../../sandbox/faults.ts";
+import type { Job } from "../../sandbox/runner.ts";
+import type { LoggedRequest } from "../../sandbox/request-log.ts";
+import { HOME, TOKEN } from "../../sandbox/sandbox.ts";
+import { wallClock } from "../../src/action/wall-clock.ts";
+import { createOctokit } from "../../src/github/client.ts";
+import { createRepository } from "../../src/github/repository.ts";
+import { environmentLock, takeLock } from "../../src/release/lock.ts";
+import { KeptLog } from "../image/programs.ts";
+import { processesOf } from "./machine.ts";
+import { Stage } from "./stage.ts";
+
+/**
+ * A run that is cancelled at any stage, as GitHub does it: SIGINT to the node process only, SIGTERM 7.5 seconds later,
+ * SIGKILL after 2.5 more, then the post step. Nothing of it is left, nothing of another run is touched, and the re-run ends
+ * as if nothing had been. Bakes are in `swept.test.ts`. Some stages in every test run, all by `npm run chaos`.
+ */
+
+const ALL = process.env["KILN_CHAOS"] === "all";
+const SPEED = 60;
+/** Real milliseconds: long enough for a signal to arrive while a request is answered. */
+const HELD = 1500;
+
+type Signals = (child: ChildProcess) => Promise<void>;
+
+interface Case {
+  readonly name: string;
+  /** In every test run. */
+  readonly always?: boolean;
+  /** What dev's `rollout:` has. */
+  readonly rollout?: string;
+  readonly prepare?: (stage: Stage) => Promise<void>;
+  readonly hold?: readonly [action: string | RegExp, effect: FaultEffect, skip?: number];
+  readonly reached: (stage: Stage, seen: readonly LoggedRequest[], log: string) => boolean;
+  readonly signals?: Signals;
+  readonly inputs?: Readonly<Record<string, string>>;
+  /** What the log says. */
+  readonly says: readonly (string | RegExp)[];
+  /** Default: 1. */
+  readonly code?: number;
+  /** What the group runs when all is over; default: what it ran before. */
+  readonly ends?: "new";
+  /** The process needs more than SIGINT, since it hangs in a request. */
+  readonly hangs?: boolean;
+  /** The post step is killed too, at the first request that it makes. */
+  readonly postKilled?: boolean;
+  /** Before the re-run. */
+  readonly then?: (stage: Stage) => Promise<void>;
+}
+
+/** As GitHub's runner does it. */
+const asGitHub: Signals = async (child) => {
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGINT");
+  await Promise.race([ended, after(7500)]);
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  await Promise.race([ended, after(2500)]);
+  child.kill("SIGKILL");
+};
+
+const status = (stage: Stage, group = "web-dev") =>
+  stage.sandbox.autoScaling.refreshes(group).map((refresh) => refresh.status);
+const inProgress = (stage: Stage): boolean => status(stage).at(-1) === "InProgress";
+const asked = (action: string) => (_: Stage, seen: readonly LoggedRequest[]) =>
+  seen.some((request) => request.action === action);
+const REFS = "POST /repos/acme/web/git/refs";
+
+const ROLLED_BACK = [/The instance refresh \S+ is being rolled back; AWS finishes that by itself/] as const;
+
+const CASES: readonly Case[] = [
+  {
+    name: "before the lock",
+    always: true,
+    hold: ["DescribeAutoScalingGroups", { kind: "late", milliseconds: HELD }],
+    reached: asked("DescribeAutoScalingGroups"),
+    says: ["Received SIGINT: stopping", "The run was cancelled"],
+  },
+  {
+    name: "while the lock is being taken",
+    hold: [REFS, { kind: "late", milliseconds: HELD }],
+    reached: asked(REFS),
+    says: ["Released the lock refs/kiln/lock/dev"],
+  },
+  {
+    name: "while the lock is being taken, and GitHub does not answer",
+    hold: [REFS, { kind: "late", milliseconds: 20_000 }],
+    reached: asked(REFS),
+    says: ["Released the lock refs/kiln/lock/dev"],
+    hangs: true,
+  },
+  {
+    name: "waiting for a lock",
+    prepare: (stage) => lockBy(stage, "dev", 99),
+    reached: (_stage, _seen, log) => log.includes("dev is locked by eve's run"),
+    says: ["The run was cancelled"],
+    then: async (stage) => {
+      expect(stage.locks()).toContain("refs/kiln/lock/dev");
+      stage.git("update-ref", "-d", "refs/kiln/lock/dev");
+    },
+  },
+  {
+    name: "while the template version is made",
+    hold: ["CreateLaunchTemplateVersion", { kind: "late", milliseconds: HELD }],
+    reached: asked("CreateLaunchTemplateVersion"),
+    says: ["No instance refresh was started. Nothing was recorded."],
+  },
+  {
+    name: "while the refresh is being started",
+    hold: ["StartInstanceRefresh", { kind: "late", milliseconds: HELD }],
+    reached: asked("StartInstanceRefresh"),
+    says: ROLLED_BACK,
+  },
+  {
+    name: "while the refresh is being started, and AWS does not answer",
+    always: true,
+    rollout: "{ bake-time: 15m }",
+    hold: ["StartInstanceRefresh", { kind: "late", milliseconds: 20_000 }],
+    reached: asked("StartInstanceRefresh"),
+    says: [/the run was cancelled: the instance refresh \S+ is rolled back/],
+    hangs: true,
+  },
+  {
+    name: "the refresh is in progress",
+    always: true,
+    reached: inProgress,
+    says: ["Cancelled while eu-west-1/web-dev was being rolled out", ...ROLLED_BACK],
+  },
+  {
+    name: "while the refresh is being started, and it has ended when AWS answers",
+    hold: ["StartInstanceRefresh", { kind: "late", milliseconds: 20_000 }],
+    reached: asked("StartInstanceRefresh"),
+    says: [/has succeeded: the group runs the new image\. Run the job again: it records that/],
+    hangs: true,
+    ends: "new",
+  },
+  {
+    name: "the refresh is in progress, and AWS does not answer to its rollback",
+    hold: ["RollbackInstanceRefresh", { kind: "late", milliseconds: 20_000 }],
+    reached: inProgress,
+    says: [/has ended: RollbackSuccessful/],
+    hangs: true,
+  },
+  {
+    name: "the refresh is in progress: Ctrl-C twice",
+    reached: inProgress,
+    signals: async (child) => {
+      child.kill("SIGINT");
+      await after(30);
+      child.kill("SIGINT");
+    },
+    says: ROLLED_BACK,
+  },
+  {
+    name: "the refresh is in progress: SIGTERM alone, the machine is shut down",
+    reached: inProgress,
+    signals: async (child) => {
+      child.kill("SIGTERM");
+    },
+    says: ["Received SIGTERM: stopping", ...ROLLED_BACK],
+  },
+  {
+    name: "the refresh is in progress, `on-cancel: leave`",
+    always: true,
+    reached: inProgress,
+    inputs: { "on-cancel": "leave" },
+    says: [/The instance refresh \S+ goes on, as `on-cancel: leave` says/, /goes on in AWS: \w+, \d+ %/],
+    ends: "new",
+  },
+  {
+    name: "AWS watches after the last instance (`bake-time`)",
+    rollout: "{ bake-time: 10m }",
+    reached: (stage) => status(stage).at(-1) === "Baking",
+    says: ROLLED_BACK,
+  },
+  {
+    name: "at a checkpoint",
+    rollout: "{ checkpoints: [50, 100], checkpoint-delay: 10m }",
+    prepare: async (stage) => {
+      call(stage, "SetDesiredCapacity", { DesiredCapacity: "2" });
+      await until("two instances", () => stage.running("web-dev").length === 2);
+    },
+    reached: (stage) => new Set(stage.running("web-dev")).size === 2,
+    says: ROLLED_BACK,
+  },
+  {
+    name: "a smoke test that does not listen runs",
+    always: true,
+    rollout: '{ smoke-test: { command: "script/smoke", timeout: 60m } }',
+    prepare: deafTest,
+    reached: (_stage, _seen, log) => log.includes("smoke test | deaf"),
+    says: ["Cancelled while eu-west-1/web-dev was being rolled out"],
+    then: goodTest,
+  },
+  {
+    name: "a smoke test that does not listen runs, and the process is killed",
+    rollout: '{ smoke-test: { command: "script/smoke", timeout: 60m } }',
+    prepare: deafTest,
+    reached: (_stage, _seen, log) => log.includes("smoke test | deaf"),
+    signals: async (child) => {
+      child.kill("SIGKILL");
+    },
+    says: [/Ended the smoke test \(process \d+\) that was still running/],
+    ends: "new",
+    then: goodTest,
+  },
+  {
+    name: "waiting for somebody else's refresh",
+    prepare: async (stage) => {
+      const template = stage.sandbox.ec2.launchTemplates(HOME).find(({ name }) => name === "web-dev");
+      const [first] = stage.sandbox.ec2.launchTemplateVersions(template?.id ?? "");
+      stage.sandbox.ec2.addLaunchTemplateVersion(template?.id ?? "", { ...first?.data });
+      call(stage, "StartInstanceRefresh", {
+        "DesiredConfiguration.LaunchTemplate.LaunchTemplateId": template?.id ?? "",
+        "DesiredConfiguration.LaunchTemplate.Version": "2",
+        "Preferences.InstanceWarmup": "600",
+      });
+    },
+    reached: (_stage, _seen, log) => log.includes("waiting for another instance refresh to end"),
+    says: ["The run was cancelled", "Released the lock refs/kiln/lock/dev"],
+    then: async (stage) => {
+      await until("the other refresh has ended", () => status(stage).at(-1) === "Successful");
+      expect(status(stage)).toEqual(["Successful"]);
+    },
+  },
+  {
+    name: "AWS is just rolling back",
+    rollout: '{ smoke-test: "false" }',
+    reached: (stage) => status(stage).at(-1) === "RollbackInProgress",
+    says: ["Cancelled while eu-west-1/web-dev was being rolled out"],
+    then: async (stage) => {
+      // The re-run is to pass.
+      const config = await stage.copy.read(".github/kiln.yml");
+      await stage.write(".github/kiln.yml", config.replace('"false"', '"true"'));
+    },
+  },
+  {
+    name: "the record is being written",
+    always: true,
+    hold: [REFS, { kind: "late", milliseconds: HELD }, 1],
+    reached: (stage) => stage.records().length === 1,
+    says: ["Recorded as release/dev/000001"],
+    code: 0,
+    ends: "new",
+  },
+  {
+    name: "the refresh is in progress, and the post step is killed",
+    always: true,
+    reached: inProgress,
+    says: ROLLED_BACK,
+    postKilled: true,
+  },
+  {
+    name: "one of two has ended, in sequence",
+    prepare: secondGroup,
+    rollout: "{ order: sequential }",
+    reached: (stage) => status(stage, "web-second").at(-1) === "InProgress",
+    says: [/eu-west-1\/web-dev had finished; the instance refresh \S+ takes it back/, ...ROLLED_BACK],
+  },
+];
+
+async function until(what: string, holds: () => boolean, seconds = 60): Promise<void> {
+  for (let tries = 0; tries < seconds * 100; tries += 1) {
+    if (holds()) return;
+    await after(10);
+  }
+  throw new Error(`not within ${seconds} s: ${what}`);
+}
+
+/** What somebody with the console does to dev's group. */
+function call({ sandbox }: Stage, action: string, parameters: Readonly<Record<string, string>>): void {
+  const query = new Query([["AutoScalingGroupName", "web-dev"], ...Object.entries(parameters)]);
+  sandbox.autoScaling.operations[action]?.({ ...HOME, accessKeyId: "console", requestId: "console", query });
+}
+
+/** Another run, which is at work, takes an environment's lock. */
+async function lockBy(stage: Stage, environment: string, id: number): Promise<void> {
+  const { sandbox } = stage;
+  sandbox.repository.addRun({ id, status: "in_progress" });
+  const octokit = createOctokit({
+    token: TOKEN,
+    apiUrl: sandbox.githubUrl,
+    userAgent: "test",
+    clock: wallClock,
+    log: { debug: () => undefined, notice: () => undefined },
+  });
+  const run = {
+    id: String(id),
+    attempt: "1",
+    actor: "eve",
+    url: `https://github.com/acme/web/actions/runs/${id}`,
+  };
+  await takeLock(
+    { what: environmentLock(environment), commit: await stage.copy.head(), run, timeout: 0 },
+    {
+      repository: createRepository(octokit, "acme/web"),
+      clock: wallClock,
+      log: new KeptLog(),
+      signal: new AbortController().signal,
+    },
+  );
+}
+
+function killAtFirstRequest({ sandbox }: Stage, post: ChildProcess): void {
+  const mark = sandbox.log.entries.length;
+  const watch = setInterval(() => {
+    if (sandbox.log.entries.length > mark) post.kill("SIGKILL");
+  }, 1);
+  post.once("exit", () => clearInterval(watch));
+}
+
+/** A smoke test and a child of it, neither of which can be asked to stop. */
+async function deafTest(stage: Stage): Promise<void> {
+  const child = `sh -c 'trap "" TERM INT; while :; do sleep 1; done' &`;
+  await stage.write(
+    "script/smoke",
+    `#!/bin/sh\ntrap "" TERM INT\n${child}\necho deaf\nwhile :; do sleep 1; done\n`,
+  );
+  await stage.copy.chmod("script/smoke", 0o755);
+  await stage.commit("A smoke test", {});
+}
+
+async function goodTest(stage: Stage): Promise<void> {
+  await stage.write("script/smoke", "#!/bin/sh\n");
+}
+
+async function secondGroup(stage: Stage): Promise<void> {
+  const { ec2, autoScaling } = stage.sandbox;
+  const base = ec2.addImage(HOME, { name: "base of the second" });
+  const template = ec2.addLaunchTemplate(HOME, "web-second", { ImageId: base.id, InstanceType: "t3.small" });
+  autoScaling.addGroup({
+    ...HOME,
+    name: "web-second",
+    min: 0,
+    max: 4,
+    desired: 1,
+    defaultInstanceWarmup: 30,
+    healthCheckType: "ELB",
+    launchTemplate: { launchTemplateId: template.id, version: "1" },
+  });
+  const config = await stage.copy.read(".github/kiln.yml");
+  const first = "{ region: eu-west-1, auto-scaling-group: web-dev }";
+  await stage.commit("Two groups", {
+    ".github/kiln.yml": config.replace(
+      `targets: [${first}]`,
+      `targets: [${first}, { region: eu-west-1, auto-scaling-group: web-second }]`,
+    ),
+  });
+}
+
+/** What other runs have at work in the same account and repository; to be the same afterwards. */
+async function others(stage: Stage): Promise<() => unknown> {
+  await lockBy(stage, "qa", 98);
+  const { ec2 } = stage.sandbox;
+  const image = ec2.addImage(HOME, { name: "web-theirs-0123456789ab" });
+  const instance = ec2.fleet.launch(HOME, {
+    imageId: image.id,
+    instanceType: "t3.small",
+    availabilityZone: "eu-west-1a",
+    launchTemplate: undefined,
+    tags: { "kiln:bake": "acme/web/98/1/0123456789ab" },
+  });
+  return () => ({
+    lock: stage.git("for-each-ref", "refs/kiln/lock/qa"),
+    image: ec2.images(HOME).find(({ id }) => id === image.id)?.state,
+    instance: ec2.instances(HOME).find(({ id }) => id === instance)?.state === "terminated",
+    qa: [status(stage, "web-qa"), stage.running("web-qa")],
+  });
+}
+
+async function open({ rollout, prepare }: Case): Promise<Stage> {
+  const stage = await Stage.open({ ssh: false, speed: SPEED });
+  if (rollout !== undefined) {
+    const config = await stage.copy.read(".github/kiln.yml");
+    await stage.commit("Rollout", {
+      ".github/kiln.yml": config.replace(/(branches: \[develop\]\n)/, `$1    rollout: ${rollout}\n`),
+    });
+  }
+  await prepare?.(stage);
+  await stage.seedImage();
+  await stage.copy.push("develop");
+  return stage;
+}
+
+describe("cancelled at any stage, nothing is left and the re-run releases", () => {
+  const cases = CASES.filter(({ always }) => ALL || always === true);
+
+  test.each(cases)("$name", { timeout: 240_000 }, async (each) => {
+    await using stage = await open(each);
+    const theirs = await others(stage);
+    const before = { running: stage.running("web-dev"), theirs: theirs() };
+    const base = new Set(before.running);
+    if (each.hold !== undefined) {
+      const [action, effect, skip = 0] = each.hold;
+      stage.sandbox.faults.inject({ action }, effect, { skip });
+    }
+    const mark = stage.sandbox.log.entries.length;
+    let log = "";
+    let child: ChildProcess | undefined;
+    const job: Partial<Job> = {
+      runId: 7,
+      ...(each.inputs === undefined ? {} : { inputs: each.inputs }),
+      onOutput: (text) => (log += text),
+      onStarted: (started) => (child = started),
+      ...(each.postKilled === true ? { onPostStarted: (post) => killAtFirstRequest(stage, post) } : {}),
+    };
+    const running = stage.run(job);
+    await until(each.name, () => each.reached(stage, stage.sandbox.log.since(mark), log));
+    const began = performance.now();
+    if (child === undefined) throw new Error("it did not start");
+    const ended = new Promise((resolve) => child?.once("exit", resolve)).then(
+      () => performance.now() - began,
+    );
+    await (each.signals ?? asGitHub)(child);
+    const took = await ended;
+    const result = await running;
+    stage.sandbox.faults.clear();
+
+    for (const words of each.says) expect(result.log).toMatch(words);
+    expect(result.code === 0, result.log).toBe(each.code === 0);
+    if (each.hangs !== true) expect(took, "ends before SIGTERM comes").toBeLessThan(7500);
+    expect(processesOf(stage.folder), "no process outlives the job").toEqual([]);
+    expect(theirs()).toEqual(before.theirs);
+    if (each.name !== "waiting for a lock" && each.postKilled !== true)
+      expect(stage.locks()).toEqual(["refs/kiln/lock/qa"]);
+    if (each.ends !== "new") {
+      expect(stage.records()).toEqual([]);
+      await until("AWS has ended what it does by itself", () =>
+        stage.sandbox.autoScaling.refreshes("web-dev").every(({ endTime }) => endTime !== undefined),
+      );
+      expect(new Set(stage.running("web-dev")), result.log).toEqual(base);
+    }
+
+    await each.then?.(stage);
+    const again = await stage.run({ runId: 7, attempt: 2 });
+    expect(again.code, again.log).toBe(0);
+    expect(stage.records()).toEqual(["release/dev/000001"]);
+    expect(new Set(stage.running("web-dev")).size).toBe(1);
+    expect(stage.running("web-dev")).not.toEqual(before.running);
+    expect(stage.locks()).toEqual(["refs/kiln/lock/qa"]);
+    expect(theirs()).toEqual(before.theirs);
+  });
+});
