@@ -71,6 +71,10 @@ const web = () => new FakeGroup("eu-west-1", "web");
 const worker = () => new FakeGroup("us-east-1", "worker");
 
 describe("a rollout that is cancelled", () => {
+  test("before any target was ready says so", async () => {
+    expect((await stage([]).cancel()).message).toBe("Cancelled before production was rolled out");
+  });
+
   test("before any refresh was started changes nothing", async () => {
     const groups = [web(), worker()];
     const error = await stage(groups).cancel();

@@ -17,7 +17,10 @@ export async function cancelRollouts(
 ): Promise<CancelledError> {
   const begun = rollouts.filter(({ state }) => board.refreshOf(state.target) !== undefined);
   const names = (begun.length === 0 ? rollouts : begun).map(({ state }) => targetName(state.target));
-  const message = `Cancelled while ${names.join(", ")} ${names.length === 1 ? "was" : "were"} being rolled out`;
+  const message =
+    names.length === 0
+      ? `Cancelled before ${environment.name} was rolled out`
+      : `Cancelled while ${names.join(", ")} ${names.length === 1 ? "was" : "were"} being rolled out`;
   if (begun.length === 0) {
     return new CancelledError(message, {
       state: "No instance refresh was started. Nothing was recorded.",
