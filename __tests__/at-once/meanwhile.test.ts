@@ -120,27 +120,34 @@ test("a release that was rolled out and not recorded is what `previous` goes bac
   expect(world.runsRecord("production")).toEqual([]);
 });
 
-test.each(["deploy", "rollback"] as const)(
-  "an image that goes before a %s holds the lock: seen before anything is changed",
-  async (command) => {
-    const world = await World.open(1);
-    const [c, b] = [world.addImage("c", { days: 9 }), world.addImage("b", { days: 2 })];
-    world.addEnvironment("production", b);
-    world.addRecord("production", 1, "c", c);
-    world.addRecord("production", 2, "b", b);
-    world.interleaving.onRequest = (_, { name, args }) => {
-      if (name !== "createRef" || args[0] !== "refs/kiln/lock/production") return;
-      for (const image of world.aws.ec2.images()) if (image.id === c) image.deregisteredAt = 0;
-    };
-    const run = await world.play(world.begin({ command, content: "c", to: "1" }));
-    expect(run.log.join("\n")).toContain("The image is gone: looking again");
-    if (command === "deploy") {
-      expect(run.error).toBeUndefined();
-      expect(world.builds).toHaveLength(1);
-    } else {
-      expect(run.error).toMatch(/the image of release\/production\/000001, cannot be launched .* gone/);
-      expect(world.aws.autoScaling.refreshes("production")).toEqual([]);
-    }
-    expect(world.played(world.runsRecord("production"), []).wrong).toEqual([]);
-  },
-);
+/** An environment that has released c and b, and an image of c that goes in the moment in which a run asks for the lock. */
+async function withoutImage(): Promise<World> {
+  const world = await World.open(1);
+  const [c, b] = [world.addImage("c", { days: 9 }), world.addImage("b", { days: 2 })];
+  world.addEnvironment("production", b);
+  world.addRecord("production", 1, "c", c);
+  world.addRecord("production", 2, "b", b);
+  world.interleaving.onRequest = (_, { name, args }) => {
+    if (name !== "createRef" || args[0] !== "refs/kiln/lock/production") return;
+    for (const image of world.aws.ec2.images()) if (image.id === c) image.deregisteredAt = 0;
+  };
+  return world;
+}
+
+test("an image that goes before a deploy holds the lock is baked anew", async () => {
+  const world = await withoutImage();
+  const run = await world.play(world.begin({ command: "deploy", content: "c" }));
+  expect(run.log.join("\n")).toContain("The image is gone: looking again");
+  expect(run.error).toBeUndefined();
+  expect(world.builds).toHaveLength(1);
+  expect(world.played(world.runsRecord("production"), []).wrong).toEqual([]);
+});
+
+test("an image that goes before a rollback holds the lock: nothing is changed", async () => {
+  const world = await withoutImage();
+  const run = await world.play(world.begin({ command: "rollback", to: "1" }));
+  expect(run.log.join("\n")).toContain("The image is gone: looking again");
+  expect(run.error).toMatch(/the image of release\/production\/000001, cannot be launched .* gone/);
+  expect(world.aws.autoScaling.refreshes("production")).toEqual([]);
+  expect(world.played(world.runsRecord("production"), []).wrong).toEqual([]);
+});
