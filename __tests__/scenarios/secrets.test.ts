@@ -142,7 +142,7 @@ async function watched(stage: Stage, job: Partial<Job>): Promise<Ran> {
 
 /** Everything that the runs wrote, but the workspace and its commits, which hold what the template itself holds. */
 function allWritten(stage: Stage, runs: readonly Ran[]): Written[] {
-  const folders = readdirSync(stage.folder).filter((name) => /^(?:run-|tmp$)/.test(name));
+  const folders = readdirSync(stage.folder).filter((name) => /^(?:run-|tmp$|watched$)/.test(name));
   return [
     ...runs.flatMap(({ log, outputs, summary, commandLines }, index) => [
       { where: `the log of run ${index + 1}`, text: withoutMasks(log) },
@@ -151,8 +151,10 @@ function allWritten(stage: Stage, runs: readonly Ran[]): Written[] {
       { where: `the summary of run ${index + 1}`, text: summary },
       { where: `processes of run ${index + 1}`, text: [...commandLines].join("\n") },
     ]),
-    ...folders.flatMap((name) => filesIn(join(stage.folder, name))),
-    ...filesIn(join(stage.folder, "watched"), (path) => basename(path) === "packer.calls.environment"),
+    // Packer's environment is where its secrets are.
+    ...folders.flatMap((name) =>
+      filesIn(join(stage.folder, name), (path) => basename(path) === "packer.calls.environment"),
+    ),
     {
       where: "requests",
       text: JSON.stringify(
@@ -321,3 +323,26 @@ test.each(SIGNALS)(
   },
   120_000,
 );
+
+describe("a secret that could not be kept is refused before anything is touched", () => {
+  test("in plain sight, overridden by a variable file, or too short", async () => {
+    await using stage = await Stage.open({ ssh: false });
+    await stage.commit("Variables", {
+      "packer/common.auto.pkrvars.hcl": 'nginx_version = "1.26"\napi_token = "placeholder"\n',
+      ".github/kiln.yml": CONFIG.replace("packer/web.pkr.hcl", "packer"),
+    });
+    const value = word();
+    const job: Partial<Job> = { inputs: { "secret-vars": `api_token=${value}`, version: `v1-${value}` } };
+    const result = await watched(stage, { ...job, ref: "refs/heads/develop" });
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("input version: holds the value of secret-vars' api_token.");
+    expect(result.log).toContain('packer/common.auto.pkrvars.hcl:2:1: sets "api_token", a secret');
+    expect(result.log).toContain("2 things are wrong");
+    expect(stage.sandbox.log.writes()).toEqual([]);
+    expect(leaks([{ name: "the secret", value }], allWritten(stage, [result]))).toEqual([]);
+
+    const short = await stage.run({ inputs: { "secret-vars": "pin=42" } });
+    expect(short.log).toContain('the value of "pin" is too short to be masked');
+    expect(stage.sandbox.log.writes()).toEqual([]);
+  });
+});

@@ -67,7 +67,7 @@ describe("refused before anything is asked", () => {
     for (const name of ["timeout", "rebake", "secret-vars", "enviroment", "region"])
       expect(result.log).toContain(`input ${name}:`);
     expect(result.log).toContain('did you mean "environment"?');
-    expect(result.log).not.toContain("hunter2");
+    expect(result.log.replaceAll(/^::add-mask::.*\n/gm, "")).not.toContain("hunter2");
     expect(result.summary).not.toContain("hunter2");
     expect(result.requests).toEqual([]);
   });
@@ -264,9 +264,7 @@ describe("bakes that fail", () => {
     await useTemplate(stage, "prints-secret");
     const result = await stage.push("develop", { inputs: { "secret-vars": "token=hunter2-and-more" } });
     expect(result.code, result.log).toBe(0);
-    expect(
-      result.log.replace("::add-mask::hunter2-and-more", "").replace("::add-mask::hunter2-and-more", ""),
-    ).not.toContain("hunter2");
+    expect(result.log.replaceAll(/^::add-mask::.*\n/gm, "")).not.toContain("hunter2");
     expect(result.summary).not.toContain("hunter2");
     expect(JSON.stringify(result.outputs)).not.toContain("hunter2");
     expect(stage.git("cat-file", "tag", "release/dev/000001")).not.toContain("hunter2");

@@ -1,8 +1,7 @@
-import type { AnnotationProperties } from "@actions/core";
 import { InvalidInputError, KilnError, type Problem, RolloutError } from "../domain/errors.ts";
 import { shortened } from "../domain/printable.ts";
 import type { Outcome, Result } from "../domain/result.ts";
-import { workflow } from "./workflow.ts";
+import { type AnnotationPlace, workflow } from "./workflow.ts";
 
 /** Problems that are shown one by one; the first ones of a file that is wrong throughout tell enough. */
 const MAX_PROBLEMS = 50;
@@ -37,7 +36,7 @@ function reportProblem({ where, message }: Problem): void {
 }
 
 /** `file:line:column` as an annotation's place in the file. */
-function placeOf(where: string): AnnotationProperties {
+function placeOf(where: string): AnnotationPlace {
   const [, file, line, column] = /^(\S+):(\d+):(\d+)$/.exec(where) ?? [];
   return file === undefined ? {} : { file, startLine: Number(line), startColumn: Number(column) };
 }

@@ -26,6 +26,9 @@ export function hideSecrets(values: Iterable<string>): void {
   }
 }
 
+/** Where in a file an annotation belongs. */
+export type AnnotationPlace = core.AnnotationProperties;
+
 const redact = (text: string): string => secrets.redact(text);
 
 /** Redacted before it is cut: half of a secret would not be known for one. */
@@ -36,7 +39,7 @@ export const workflow = {
   debug: (message: string): void => core.debug(shown(message)),
   notice: (message: string): void => core.notice(shown(message)),
   warning: (message: string): void => core.warning(shown(message)),
-  error: (message: string, place: core.AnnotationProperties = {}): void => core.error(shown(message), place),
+  error: (message: string, place: AnnotationPlace = {}): void => core.error(shown(message), place),
   /** An error, and the step fails with it. */
   setFailed: (message: string): void => core.setFailed(shown(message)),
   startGroup: (title: string): void => core.startGroup(shown(title)),

@@ -33,7 +33,16 @@ export async function makeImage(
   }
   const ec2 = await clients.ec2(order.region);
   const image = await waitUntilAvailable(ec2, order.region, id, tools.clock, tools.signal);
+  if (tools.secrets.redactFact(image.name) !== image.name) throw await secretName(clients, baked, image.id);
   return { baked, image: await makeOurs(ec2, image, order.tags, baked.baseImage) };
+}
+
+/** Records and outputs name the image: one with a secret in its name cannot be released. */
+async function secretName(clients: AwsClients, baked: Baked, id: ImageId): Promise<KilnError> {
+  return new KilnError(`The template puts a secret into the name of the image ${id}`, {
+    state: `Nothing was rolled out. ${await removeAll(clients, baked)}`,
+    next: "Name the image by `image_name` in the template, and rotate the secret: whoever may list images could read it.",
+  });
 }
 
 /** Tags an image and its snapshots, the base image among the tags where it is known. */
@@ -51,6 +60,17 @@ export async function makeOurs(
 
 /** Several images for one region cannot be one release: what this bake made is removed again. */
 async function tooMany(clients: AwsClients, baked: Baked, region: string): Promise<KilnError> {
+  return new KilnError(
+    `The template builds ${baked.ids.get(region)?.size ?? 0} images for ${region}; a release is one image a region`,
+    {
+      state: `Nothing was rolled out. ${await removeAll(clients, baked)}`,
+      next: "Keep one Amazon builder a region in the template, or release the others as applications of their own.",
+    },
+  );
+}
+
+/** Removes what this bake made, and says what could not be. */
+async function removeAll(clients: AwsClients, baked: Baked): Promise<string> {
   const all = [...baked.ids].flatMap(([place, ids]) => [...ids].map((id) => ({ place, id })));
   const removed = await Promise.allSettled(
     all.map(async ({ place, id }) => {
@@ -61,11 +81,7 @@ async function tooMany(clients: AwsClients, baked: Baked, region: string): Promi
   const left = all
     .filter((_, index) => removed[index]?.status === "rejected")
     .map(({ place, id }) => `${place} ${id}`);
-  return new KilnError(
-    `The template builds ${baked.ids.get(region)?.size ?? 0} images for ${region}; a release is one image a region`,
-    {
-      state: `Nothing was rolled out. ${left.length === 0 ? "The images that this bake made were removed again." : `Could not be removed: ${left.join(", ")}.`}`,
-      next: "Keep one Amazon builder a region in the template, or release the others as applications of their own.",
-    },
-  );
+  return left.length === 0
+    ? "The images that this bake made were removed again."
+    : `Could not be removed: ${left.join(", ")}.`;
 }
