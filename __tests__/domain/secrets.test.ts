@@ -145,7 +145,7 @@ test("no secret is in any redacted text, however it was written and whatever sta
         tried += 1;
       },
     ),
-    { numRuns: process.env["KILN_CHAOS"] === "all" ? 20_000 : 150 },
+    { numRuns: process.env["KILN_CHAOS"] === "all" ? 1000 : 150 },
   );
   process.stdout.write(`Secrets in any text: ${tried} tried, ${tried} hidden\n`);
 });

@@ -59,7 +59,14 @@ test("any text is read to its end", () => {
   fc.assert(
     fc.property(
       fc.string({
-        unit: fc.constantFrom(...'a= \n{}[]()"\\$#/*<E,:', "${", "<<E\n", "\nE\n", "variable", "true"),
+        unit: fc.constantFrom(
+          ...'a= \n{}[]()"\\$#/*<E,:'.split(""),
+          "${",
+          "<<E\n",
+          "\nE\n",
+          "variable",
+          "true",
+        ),
         maxLength: 60,
       }),
       (text) => {

@@ -3,15 +3,11 @@ import { randomUUID } from "node:crypto";
 import { open, type FileHandle } from "node:fs/promises";
 import { constants } from "node:os";
 import { basename, join } from "node:path";
-import { StringDecoder } from "node:string_decoder";
 import { setTimeout as after } from "node:timers/promises";
 import { getExecOutput } from "@actions/exec";
-import { wholeCharacters } from "../domain/printable.ts";
+import { LineSplitter } from "./line-splitter.ts";
 import { isSecret } from "./known-secrets.ts";
 import type { DetachedProgram, Subprocess, SubprocessOptions } from "../domain/ports.ts";
-
-/** Longest line that is handed on, characters: a program may print without an end. */
-const MAX_LINE = 256 * 1024;
 
 /** How often the output of a detached program is read, milliseconds. */
 const FOLLOW_INTERVAL = 200;
@@ -132,27 +128,15 @@ async function follow(
   ended: Promise<number>,
   onLine: (line: string) => void,
 ): Promise<number> {
-  const decoder = new StringDecoder("utf8");
+  const splitter = new LineSplitter();
   const buffer = Buffer.alloc(65_536);
   let position = 0;
-  let rest = "";
-  /** Of a line that is longer than any is kept its beginning was handed on already. */
-  let skips = false;
   const readAll = async (): Promise<void> => {
     for (;;) {
       const { bytesRead } = await output.read(buffer, 0, buffer.length, position);
       if (bytesRead === 0) return;
       position += bytesRead;
-      const lines = (rest + decoder.write(buffer.subarray(0, bytesRead))).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        if (!skips) onLine(line.replace(/\r$/, ""));
-        skips = false;
-      }
-      if (rest.length <= MAX_LINE) continue;
-      if (!skips) onLine(`${wholeCharacters(rest, MAX_LINE)}… (cut: the line goes on)`);
-      skips = true;
-      rest = "";
+      for (const line of splitter.add(buffer.subarray(0, bytesRead))) onLine(line);
     }
   };
   const running = Symbol("running");
@@ -161,6 +145,6 @@ async function follow(
     code = await Promise.race([ended, after(FOLLOW_INTERVAL, running)]);
     await readAll();
   }
-  if (rest !== "" && !skips) onLine(rest);
+  for (const line of splitter.end()) onLine(line);
   return code;
 }
