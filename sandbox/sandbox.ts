@@ -1,6 +1,7 @@
 /** An AWS and a GitHub on loopback, put together: what rehearsals and tests start. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { Access, type Iam } from "./aws/access.ts";
 import {
   type AutoScalingOptions,
   type AutoScalingWorld,
@@ -51,6 +52,8 @@ export interface Sandbox {
   readonly accounts: AwsAccounts;
   /** ARNs of roles whose trust policy lets nobody in; may be changed while running. */
   readonly closedRoles: Set<string>;
+  /** What roles may do, and who may assume them; without a word here, everything and everybody. */
+  readonly iam: Iam;
   /** By token; may be changed while running. */
   readonly tokens: GitHubTokens;
   readonly host: SshHost | undefined;
@@ -85,17 +88,25 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const accounts: AwsAccounts = { [ACCESS_KEY]: { accountId: HOME.accountId } };
   const { repository, tokens, identity, github } = await startGitHub(options, { clock, log, faults });
   const closedRoles = new Set<string>();
+  const access = new Access({ accounts, ec2, autoScaling });
   const aws = await startAwsServer({
     clock,
     log,
     faults,
     accounts,
+    authorize: (request) => access.authorize(request),
+    permits: (request, check) => access.permits(request, check),
     services: {
       ec2: ec2.operations,
       autoscaling: autoScaling.operations,
       cloudwatch: cloudWatch.operations,
       elasticloadbalancing: elb.operations,
-      sts: createSts({ accounts, closedRoles, webIdentity: (token) => webIdentity(identity, token) }),
+      sts: createSts({
+        accounts,
+        closedRoles,
+        webIdentity: (token) => webIdentity(identity, token),
+        trusts: (role, principal, context) => access.trusts(role, principal, context),
+      }),
     },
     port: options.ports?.aws ?? 0,
   });
@@ -111,6 +122,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     repository,
     accounts,
     closedRoles,
+    iam: access,
     tokens,
     host,
     awsUrl: aws.url,

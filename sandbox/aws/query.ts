@@ -1,3 +1,5 @@
+import type { Check } from "./iam.ts";
+
 /**
  * Decoded parameters of AWS's Query protocol (Auto Scaling, STS: `List.member.1`, structures by dots) and of
  * EC2's variant of it (`List.1`). An empty value counts as absent: Packer's older SDK sends `SubnetId=` and the like.
@@ -96,6 +98,8 @@ export interface Call {
   /** The key that signed the request. */
   readonly accessKeyId?: string;
   readonly requestId: string;
+  /** Whether the caller may do something more, where that decides about a part of the answer. Default: everything. */
+  readonly permits?: (check: Check) => boolean;
 }
 
 /**

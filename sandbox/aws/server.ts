@@ -12,6 +12,7 @@ import type { FaultEffect, Faults } from "../faults.ts";
 import type { LoggedRequest, RequestLog } from "../request-log.ts";
 import { isExpired } from "./credentials.ts";
 import type { AwsAccount, AwsAccounts } from "./credentials.ts";
+import type { Check } from "./iam.ts";
 import { jsonError, jsonFields, jsonResult, jsonTarget } from "./json.ts";
 import type { JsonTarget } from "./json.ts";
 import { AwsError, Query } from "./query.ts";
@@ -31,6 +32,8 @@ export interface AwsServerOptions {
   readonly port?: number;
   /** Throws AwsError when the caller's policy does not allow the request. Default: everything is allowed. */
   readonly authorize?: (request: AuthorizedRequest) => void;
+  /** Whether the caller may do something besides the request; what it decides is a part of the answer. */
+  readonly permits?: (request: AuthorizedRequest, check: Check) => boolean;
 }
 
 export interface AuthorizedRequest extends Call {
@@ -311,8 +314,9 @@ function perform(options: AwsServerOptions, exchange: Exchange): Record<string, 
     throw new AwsError("InvalidAction", `The action ${action} is not valid for this web service.`);
   }
   const call: Call = { query, region, accountId, accessKeyId, requestId };
-  options.authorize?.({ ...call, service, action, accessKeyId });
-  return operation(call);
+  const request: AuthorizedRequest = { ...call, service, action, accessKeyId };
+  options.authorize?.(request);
+  return operation({ ...call, permits: (check) => options.permits?.(request, check) ?? true });
 }
 
 /** The account that the request acts in; an unsigned one acts in none until its operation says which. */

@@ -1,6 +1,7 @@
 /** STS: who a key is, and temporary keys for roles. */
 import type { AwsAccount, AwsAccounts, RoleSession } from "./credentials.ts";
 import { assumedRoleUser, issueCredentials, roleOf } from "./credentials.ts";
+import type { Principal, RequestContext } from "./iam.ts";
 import { AwsError } from "./query.ts";
 import type { Call, Operations, Query } from "./query.ts";
 
@@ -21,6 +22,8 @@ export interface StsOptions {
   readonly webIdentity?: (token: string) => WebIdentity | undefined;
   /** ARNs of roles whose trust policy lets nobody in; may be changed while running. */
   readonly closedRoles?: ReadonlySet<string>;
+  /** Whether a role's trust policy lets a web identity in. Default: it does. */
+  readonly trusts?: (roleArn: string, principal: Principal, context: RequestContext) => boolean;
 }
 
 export function createSts(options: StsOptions = {}): Operations {
@@ -69,15 +72,19 @@ function assumeRole(options: StsOptions, call: Call): Record<string, unknown> {
 function assumeRoleWithWebIdentity(options: StsOptions, { query }: Call): Record<string, unknown> {
   const identity = verified(options, query.required("WebIdentityToken"));
   const arn = query.required("RoleArn");
-  if (options.closedRoles?.has(arn) === true) {
+  const host = identity.issuer.replace("https://", "");
+  const provider = `arn:aws:iam::${roleOf(arn).accountId}:oidc-provider/${host}`;
+  // IAM user guide, Available keys for AWS OIDC federation.
+  const context = { [`${host}:aud`]: identity.audience, [`${host}:sub`]: identity.subject };
+  const isTrusted = options.trusts?.(arn, { type: "Federated", arn: provider }, context) ?? true;
+  if (options.closedRoles?.has(arn) === true || !isTrusted) {
     throw denied("Not authorized to perform sts:AssumeRoleWithWebIdentity");
   }
-  const host = identity.issuer.replace("https://", "");
   return {
     ...session(options, query, durationOf(query), {}),
     SubjectFromWebIdentityToken: identity.subject,
     Audience: identity.audience,
-    Provider: `arn:aws:iam::${roleOf(arn).accountId}:oidc-provider/${host}`,
+    Provider: provider,
   };
 }
 

@@ -2,6 +2,7 @@
 import { AwsError } from "../query.ts";
 import type { Call, Operations } from "../query.ts";
 import { snapshotsOf } from "./image-creation.ts";
+import { snapshotDeletion } from "./policy-resources.ts";
 import { ownImage } from "./images.ts";
 import type { Image } from "./images.ts";
 import { imageUsing } from "./snapshots.ts";
@@ -77,12 +78,19 @@ function deregister(state: Ec2State, call: Call, image: Image): Record<string, u
   image.state = "deregistered";
   image.deregisteredAt = state.clock.now();
   if (call.query.boolean("DeleteAssociatedSnapshots") !== true) return { return: true };
-  const item = snapshotsOf(state, image).map((snapshot) => deleteSnapshot(state, snapshot));
+  const item = snapshotsOf(state, image).map((snapshot) => deleteSnapshot(state, call, snapshot));
   return { return: true, deleteSnapshotResultSet: { item } };
 }
 
-/** A snapshot that another image uses is skipped, and the answer says so. */
-function deleteSnapshot(state: Ec2State, snapshot: Snapshot): { snapshotId: string; returnCode: string } {
+/** A snapshot that another image uses is skipped, and one that the caller may not delete is left; the answer says so. */
+function deleteSnapshot(
+  state: Ec2State,
+  call: Call,
+  snapshot: Snapshot,
+): { snapshotId: string; returnCode: string } {
+  if (call.permits?.(snapshotDeletion(call, snapshot)) === false) {
+    return { snapshotId: snapshot.id, returnCode: "missing-permissions" };
+  }
   if (imageUsing(state, snapshot.id) !== undefined) {
     return { snapshotId: snapshot.id, returnCode: "skipped" };
   }

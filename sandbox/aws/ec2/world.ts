@@ -1,8 +1,10 @@
 /** EC2 in the sandbox: its operations for the wire, its fleet for Auto Scaling, and doors for tests to seed and inspect. */
 import type { SandboxClock } from "../../clock.ts";
-import type { Fleet, Place } from "../fleet.ts";
+import type { Fleet, LaunchTemplateSpecification, Place } from "../fleet.ts";
+import type { Check } from "../iam.ts";
 import type { InstanceHost } from "../instance-host.ts";
-import type { Operation, Operations } from "../query.ts";
+import type { Call, Operation, Operations } from "../query.ts";
+import { ec2Checks } from "./access.ts";
 import { consoleOutputOperations } from "./console-output.ts";
 import { imageAttributeOperations } from "./image-attributes.ts";
 import { imageCreationOperations, newImage } from "./image-creation.ts";
@@ -17,6 +19,7 @@ import type { Instance } from "./instances.ts";
 import { keyPairOperations } from "./key-pairs.ts";
 import type { KeyPair } from "./key-pairs.ts";
 import { launchTemplateChangeOperations } from "./launch-template-changes.ts";
+import { launchChecks, templateLaunch } from "./launch-access.ts";
 import {
   launchTemplateOperations,
   resolveAlias,
@@ -38,6 +41,10 @@ import type { Volume } from "./volumes.ts";
 export interface Ec2World {
   readonly operations: Operations;
   readonly fleet: Fleet;
+  /** What must be allowed before a request is carried out. */
+  checks(action: string, call: Call): readonly Check[];
+  /** What must be allowed before a template's version is launched in somebody's name; undefined where there is none. */
+  launchChecks(place: Place, specification: LaunchTemplateSpecification): readonly Check[] | undefined;
   /** May be changed at any time. */
   readonly settings: Ec2Settings;
   /** An available image with a root snapshot of its own; everything can be overridden. */
@@ -82,6 +89,11 @@ export function createEc2World({ clock, host, options = {} }: Ec2WorldOptions): 
   return {
     operations: operationsOf(state),
     fleet: fleetOf(state),
+    checks: (action, call) => ec2Checks(state, action, call),
+    launchChecks(place, specification) {
+      const launch = templateLaunch(state, place, specification);
+      return launch && launchChecks(state, place, launch);
+    },
     settings: state.settings,
     ...seeding(state),
     ...inspection(state),
@@ -255,7 +267,10 @@ function seeded(state: Ec2State, id: string, kind: "image" | "launch-template"):
 
 function inspection(
   state: Ec2State,
-): Omit<Ec2World, "operations" | "fleet" | "settings" | keyof ReturnType<typeof seeding>> {
+): Omit<
+  Ec2World,
+  "operations" | "fleet" | "settings" | "checks" | "launchChecks" | keyof ReturnType<typeof seeding>
+> {
   const listed = <K extends Parameters<typeof every>[1]>(
     kind: K,
   ): ((place?: Place) => ReturnType<typeof every<K>>) => {

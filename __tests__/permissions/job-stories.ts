@@ -1,0 +1,280 @@
+import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as after } from "node:timers/promises";
+import type { Job, JobResult } from "../../sandbox/runner.ts";
+import { HOME } from "../../sandbox/sandbox.ts";
+import { Stage } from "../scenarios/stage.ts";
+import {
+  DEPLOYER,
+  given,
+  type Granted,
+  type Grants,
+  grant,
+  inEveryRegion,
+  policy,
+  type Recorded,
+  recorded,
+  TARGET_ACCOUNT,
+  TARGET_ROLE,
+} from "./policies.ts";
+
+/** The built action as a runner starts it, with real Packer, one job after the other. */
+
+export interface JobStory {
+  readonly name: string;
+  readonly play: (stage: PolicyStage) => Promise<void>;
+}
+
+const TEMPLATES = join(import.meta.dirname, "../fixtures/templates");
+const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
+
+/** Leaves a part of a policy out, where its proof asks for that. */
+export type Change = (granted: Granted) => Granted;
+
+/** A stage whose jobs run under policies, each under exactly those that it is given. */
+export class PolicyStage implements AsyncDisposable {
+  readonly stage: Stage;
+  readonly records: Recorded[] = [];
+  readonly #change: Change;
+
+  private constructor(stage: Stage, change: Change) {
+    this.stage = stage;
+    this.#change = change;
+  }
+
+  static async open(speed: number, change: Change = (granted) => granted): Promise<PolicyStage> {
+    const stage = await Stage.open({ speed, ec2: { delays: { image: 480_000 } } });
+    for (const template of stage.sandbox.ec2.launchTemplates()) template.tags["kiln:application"] = "web";
+    return new PolicyStage(stage, change);
+  }
+
+  /** Runs a job under these policies; it must end with the code. */
+  async run(name: string, grants: Grants, job: Partial<Job>, code = 0): Promise<JobResult> {
+    const { sandbox } = this.stage;
+    const changed = Object.fromEntries(
+      Object.entries(grants).map(([role, policies]) => [role, policies.map(this.#change)]),
+    );
+    grant(sandbox, changed);
+    const mark = sandbox.iam.checked.length;
+    const result = await this.stage.run(job);
+    this.records.push(...recorded(sandbox, mark, changed, name));
+    if (result.code !== code) throw new JobEnded(name, result);
+    return result;
+  }
+
+  async useTemplate(name: string): Promise<void> {
+    const config = await this.stage.copy.read(".github/kiln.yml");
+    await this.stage.commit(`Use ${name}`, {
+      "packer/web.pkr.hcl": readFileSync(join(TEMPLATES, name, `${name}.pkr.hcl`), "utf8"),
+      ".github/kiln.yml": config.replace(/ {2}vars:.*\n/, ""),
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stage[Symbol.asyncDispose]();
+  }
+}
+
+/** A job that ended otherwise than its story says. */
+export class JobEnded extends Error {
+  constructor(name: string, { code, log }: JobResult) {
+    super(`${name} ended with ${code}:\n${log.slice(-4000)}`);
+  }
+}
+
+const here = (...names: readonly string[]): Grants => ({ [DEPLOYER]: given(names) });
+
+const bakes: JobStory = {
+  name: "bakes",
+  async play(stage) {
+    await stage.stage.copy.push("develop");
+    await stage.run("bake", here("bake"), { inputs: { command: "bake" } });
+    await stage.useTemplate("looks-around");
+    await stage.stage.copy.push("develop");
+    await stage.run("bake with filters and enhanced networking", here("bake"), {
+      inputs: { command: "bake" },
+    });
+    await stage.useTemplate("two-images");
+    await stage.stage.copy.push("develop");
+    await stage.run(
+      "bake that makes two images and takes them back",
+      here("bake"),
+      { inputs: { command: "bake" } },
+      1,
+    );
+    if (stage.stage.images().length !== 2) throw new Error("the two images were not taken back");
+  },
+};
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 3000 && !holds(); tries += 1) await after(10);
+}
+
+/** Kills the bake when something is there; the post step has to sweep up, and nothing may be left. */
+async function killedBake(
+  stage: PolicyStage,
+  grants: Grants,
+  name: string,
+  reached: () => boolean,
+): Promise<void> {
+  let child: ChildProcess | undefined;
+  const watched = until(reached).then(() => child?.kill("SIGKILL"));
+  await stage.run(
+    name,
+    grants,
+    { inputs: { command: "bake" }, onStarted: (started) => (child = started) },
+    128,
+  );
+  await watched;
+  const pending = stage.stage.sandbox.ec2.images(HOME).filter(({ state }) => state === "pending");
+  const left = [...stage.stage.leftovers(), ...pending.map(({ id }) => id)];
+  if (left.length > 0) throw new Error(`${name} left ${left.join(", ")}`);
+}
+
+const sweeps: JobStory = {
+  name: "bakes that are killed",
+  async play(stage) {
+    const { ec2 } = stage.stage.sandbox;
+    await stage.useTemplate("looks-around");
+    await stage.stage.copy.push("develop");
+    await killedBake(stage, here("bake"), "sweep of an instance with its volumes", () =>
+      ec2.instances(HOME).some(({ keyName, state }) => keyName !== undefined && state === "running"),
+    );
+    await killedBake(stage, here("bake"), "sweep of a half-made image", () =>
+      ec2.images(HOME).some(({ state }) => state === "pending"),
+    );
+  },
+};
+
+/** A further release of a changed page, from an image that is there. */
+async function release(stage: PolicyStage, name: string, page: string): Promise<void> {
+  await stage.stage.commit(page, { "app/public/index.html": `<h1>${page}</h1>\n` });
+  grant(stage.stage.sandbox, here("plan"));
+  await stage.stage.seedImage();
+  await stage.stage.copy.push("develop");
+  await stage.run(name, here("deploy"), { ref: "refs/heads/develop" });
+}
+
+const releases: JobStory = {
+  name: "releases in one account",
+  async play(stage) {
+    const plan = { "dry-run": "true" };
+    await stage.stage.copy.push("develop");
+    await stage.run("plan of a deploy", here("plan"), { inputs: plan });
+    await stage.run("deploy with a bake", here("deploy"), {});
+    await stage.stage.copy.push("stage");
+    await stage.run("deploy of the image that is there", here("deploy"), { ref: "refs/heads/stage" });
+    await release(stage, "deploy of a further image", "second");
+    const promotion = { command: "promote", environment: "production", from: "dev" };
+    await stage.run("plan of a promotion", here("plan"), { ...dispatch, inputs: { ...promotion, ...plan } });
+    await stage.run("promote", here("promote"), { ...dispatch, inputs: promotion });
+    const back = { command: "rollback", environment: "dev" };
+    await stage.run("plan of a rollback", here("plan"), { ...dispatch, inputs: { ...back, ...plan } });
+    await stage.run("rollback", here("rollback"), { ...dispatch, inputs: back });
+    await stage.run("status", here("status"), { ...dispatch, inputs: { command: "status" } });
+    await stage.run("plan of a prune", here("plan"), { ...dispatch, inputs: { command: "prune", ...plan } });
+    await stage.run("prune", here("prune"), { ...dispatch, inputs: { command: "prune" } });
+  },
+};
+
+const REGIONS = ["eu-west-1", "us-east-1"];
+const ELSEWHERE = `application: web
+image:
+  template: packer/web.pkr.hcl
+  inputs: [packer/**, app/**]
+environments:
+  dev:
+    branches: [develop]
+    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
+  production:
+    branches: [main]
+    role-to-assume: ${TARGET_ROLE}
+    targets:
+${REGIONS.map((region) => `      - { region: ${region}, auto-scaling-group: web-production }`).join("\n")}
+`;
+
+function addTargets({ stage: { sandbox } }: PolicyStage): void {
+  for (const region of REGIONS) {
+    const place = { region, accountId: TARGET_ACCOUNT };
+    const { id } = sandbox.ec2.addImage(place, { name: "old" });
+    const template = sandbox.ec2.addLaunchTemplate(place, "web", { ImageId: id, InstanceType: "t3.small" });
+    template.tags["kiln:application"] = "web";
+    sandbox.autoScaling.addGroup({
+      ...place,
+      name: "web-production",
+      min: 0,
+      max: 6,
+      desired: 1,
+      defaultInstanceWarmup: 30,
+      healthCheckType: "ELB",
+      launchTemplate: { launchTemplateId: template.id, version: "1" },
+    });
+  }
+}
+
+/** A policy and the one statement that targets in another account need besides. */
+function withTheTargetsRole(name: string): Granted[] {
+  const statement = policy("promote-across-accounts").Statement.filter(
+    ({ Sid }) => Sid === "BecomeTheTargetsRole",
+  );
+  return [
+    ...given([name]),
+    { name: "BecomeTheTargetsRole", document: { Version: "2012-10-17", Statement: statement } },
+  ];
+}
+
+const accounts: JobStory = {
+  name: "releases across accounts and regions",
+  async play(stage) {
+    addTargets(stage);
+    await stage.stage.commit("Production elsewhere", { ".github/kiln.yml": ELSEWHERE });
+    const there = { [TARGET_ROLE]: given(["target-account"], inEveryRegion) };
+    const with_ = (...names: readonly string[]): Grants => ({
+      [DEPLOYER]: given(names, inEveryRegion),
+      ...there,
+    });
+    await stage.stage.copy.push("main");
+    await stage.run("deploy with a bake across accounts", with_("deploy-across-accounts"), {
+      ref: dispatch.ref,
+    });
+    await release(stage, "deploy to promote from", "second");
+    const promotion = { command: "promote", environment: "production", from: "dev" };
+    tagSnapshots(stage);
+    await stage.run("promote across accounts", with_("promote-across-accounts"), {
+      ...dispatch,
+      inputs: promotion,
+    });
+    const back = { command: "rollback", environment: "production" };
+    await stage.run("rollback across accounts", with_("promote-across-accounts"), {
+      ...dispatch,
+      inputs: back,
+    });
+    const looking = (name: string): Grants => ({
+      [DEPLOYER]: withTheTargetsRole(name),
+      [TARGET_ROLE]: given(["status"]),
+    });
+    const status = { ...dispatch, inputs: { command: "status" } };
+    await stage.run("status across accounts", looking("status"), status);
+    const prune = { ...dispatch, inputs: { command: "prune" } };
+    await stage.run("prune across accounts", looking("prune"), prune);
+  },
+};
+
+/** The stage puts images there whose snapshots have no tags yet; a bake's have those of the image. */
+function tagSnapshots({ stage: { sandbox } }: PolicyStage): void {
+  for (const image of sandbox.ec2.images(HOME)) {
+    const ids = new Set(image.blockDevices.map(({ snapshotId }) => snapshotId));
+    for (const snapshot of sandbox.ec2.snapshots(HOME))
+      if (ids.has(snapshot.id)) snapshot.tags = { ...image.tags };
+  }
+}
+
+export const JOB_STORIES: readonly JobStory[] = [bakes, sweeps, releases, accounts];
+
+/** Plays a story; throws where a job ends otherwise than it should. */
+export async function playJobs(story: JobStory, change?: Change): Promise<readonly Recorded[]> {
+  await using stage = await PolicyStage.open(480, change);
+  await story.play(stage);
+  return stage.records;
+}
