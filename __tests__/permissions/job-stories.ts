@@ -6,22 +6,24 @@ import type { Job, JobResult } from "../../sandbox/runner.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
 import { Stage } from "../scenarios/stage.ts";
 import {
+  type Change,
+  changed,
   DEPLOYER,
   given,
-  type Granted,
-  type Grants,
   grant,
+  type Grants,
   inEveryRegion,
-  policy,
   type Recorded,
   recorded,
+  type Story,
   TARGET_ACCOUNT,
   TARGET_ROLE,
+  withTheTargetsRole,
 } from "./policies.ts";
 
 /** The built action as a runner starts it, with real Packer, one job after the other. */
 
-export interface JobStory {
+interface JobStory {
   readonly name: string;
   readonly play: (stage: PolicyStage) => Promise<void>;
 }
@@ -29,36 +31,33 @@ export interface JobStory {
 const TEMPLATES = join(import.meta.dirname, "../fixtures/templates");
 const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
 
-/** Leaves a part of a policy out, where its proof asks for that. */
-export type Change = (granted: Granted) => Granted;
-
 /** A stage whose jobs run under policies, each under exactly those that it is given. */
-export class PolicyStage implements AsyncDisposable {
+class PolicyStage implements AsyncDisposable {
   readonly stage: Stage;
   readonly records: Recorded[] = [];
+  readonly #story: string;
   readonly #change: Change;
 
-  private constructor(stage: Stage, change: Change) {
+  private constructor(stage: Stage, story: string, change: Change) {
     this.stage = stage;
+    this.#story = story;
     this.#change = change;
   }
 
-  static async open(speed: number, change: Change = (granted) => granted): Promise<PolicyStage> {
-    const stage = await Stage.open({ speed, ec2: { delays: { image: 480_000 } } });
+  static async open(story: string, change: Change): Promise<PolicyStage> {
+    const stage = await Stage.open({ speed: 480, ec2: { delays: { image: 480_000 } } });
     for (const template of stage.sandbox.ec2.launchTemplates()) template.tags["kiln:application"] = "web";
-    return new PolicyStage(stage, change);
+    return new PolicyStage(stage, story, change);
   }
 
   /** Runs a job under these policies; it must end with the code. */
   async run(name: string, grants: Grants, job: Partial<Job>, code = 0): Promise<JobResult> {
     const { sandbox } = this.stage;
-    const changed = Object.fromEntries(
-      Object.entries(grants).map(([role, policies]) => [role, policies.map(this.#change)]),
-    );
-    grant(sandbox, changed);
+    const now = changed(grants, this.#change);
+    grant(sandbox, now);
     const mark = sandbox.iam.checked.length;
     const result = await this.stage.run(job);
-    this.records.push(...recorded(sandbox, mark, changed, name));
+    this.records.push(...recorded(sandbox, mark, now, `${this.#story}: ${name}`));
     if (result.code !== code) throw new JobEnded(name, result);
     return result;
   }
@@ -77,7 +76,7 @@ export class PolicyStage implements AsyncDisposable {
 }
 
 /** A job that ended otherwise than its story says. */
-export class JobEnded extends Error {
+class JobEnded extends Error {
   constructor(name: string, { code, log }: JobResult) {
     super(`${name} ended with ${code}:\n${log.slice(-4000)}`);
   }
@@ -156,10 +155,21 @@ async function release(stage: PolicyStage, name: string, page: string): Promise<
   await stage.run(name, here("deploy"), { ref: "refs/heads/develop" });
 }
 
+/** An alarm over production's rollouts. */
+async function watchProduction({ stage }: PolicyStage): Promise<void> {
+  stage.sandbox.autoScaling.setAlarm("web-5xx", "OK");
+  const config = await stage.copy.read(".github/kiln.yml");
+  const group = /(targets: .*web-production .*)/;
+  await stage.commit("Watch production", {
+    ".github/kiln.yml": config.replace(group, "$1\n    rollout: { alarms: [web-5xx] }"),
+  });
+}
+
 const releases: JobStory = {
   name: "releases in one account",
   async play(stage) {
     const plan = { "dry-run": "true" };
+    await watchProduction(stage);
     await stage.stage.copy.push("develop");
     await stage.run("plan of a deploy", here("plan"), { inputs: plan });
     await stage.run("deploy with a bake", here("deploy"), {});
@@ -213,17 +223,6 @@ function addTargets({ stage: { sandbox } }: PolicyStage): void {
   }
 }
 
-/** A policy and the one statement that targets in another account need besides. */
-function withTheTargetsRole(name: string): Granted[] {
-  const statement = policy("promote-across-accounts").Statement.filter(
-    ({ Sid }) => Sid === "BecomeTheTargetsRole",
-  );
-  return [
-    ...given([name]),
-    { name: "BecomeTheTargetsRole", document: { Version: "2012-10-17", Statement: statement } },
-  ];
-}
-
 const accounts: JobStory = {
   name: "releases across accounts and regions",
   async play(stage) {
@@ -250,14 +249,14 @@ const accounts: JobStory = {
       ...dispatch,
       inputs: back,
     });
-    const looking = (name: string): Grants => ({
+    const looking = (name: string, there: string): Grants => ({
       [DEPLOYER]: withTheTargetsRole(name),
-      [TARGET_ROLE]: given(["status"]),
+      [TARGET_ROLE]: given([there]),
     });
     const status = { ...dispatch, inputs: { command: "status" } };
-    await stage.run("status across accounts", looking("status"), status);
+    await stage.run("status across accounts", looking("status", "status"), status);
     const prune = { ...dispatch, inputs: { command: "prune" } };
-    await stage.run("prune across accounts", looking("prune"), prune);
+    await stage.run("prune across accounts", looking("prune", "plan"), prune);
   },
 };
 
@@ -270,11 +269,12 @@ function tagSnapshots({ stage: { sandbox } }: PolicyStage): void {
   }
 }
 
-export const JOB_STORIES: readonly JobStory[] = [bakes, sweeps, releases, accounts];
-
-/** Plays a story; throws where a job ends otherwise than it should. */
-export async function playJobs(story: JobStory, change?: Change): Promise<readonly Recorded[]> {
-  await using stage = await PolicyStage.open(480, change);
-  await story.play(stage);
-  return stage.records;
-}
+export const JOB_STORIES: readonly Story[] = [bakes, sweeps, releases, accounts].map((story) => ({
+  name: story.name,
+  isLong: true,
+  async play(change) {
+    await using stage = await PolicyStage.open(story.name, change);
+    const problem = await story.play(stage).then(() => undefined, String);
+    return { problem, text: problem ?? "", records: stage.records };
+  },
+}));

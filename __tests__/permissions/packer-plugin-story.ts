@@ -15,20 +15,36 @@ import {
   StopInstancesCommand,
 } from "@aws-sdk/client-ec2";
 import { HOME, type Sandbox, startSandbox } from "../../sandbox/sandbox.ts";
-import { type Grants, grant, type Recorded, recorded } from "./policies.ts";
+import {
+  changed,
+  DEPLOYER,
+  given,
+  grant,
+  type Grants,
+  type Played,
+  recorded,
+  type Story,
+} from "./policies.ts";
 
 /**
  * What Packer's Amazon plugin of today asks for besides Packer 1.6.6, which is the one that runs here: it tags what it makes
  * when it makes it, the AMI with the instance's tags, and looks for a subnet (hashicorp/packer-plugin-amazon,
  * step_key_pair.go, step_security_group.go, step_run_source_instance.go, step_create_ami.go, step_network_info.go).
  */
-export async function playPackerPlugin(grants: Grants): Promise<readonly Recorded[]> {
+export const PACKER_PLUGIN_STORIES: readonly Story[] = ["bake", "deploy", "deploy-across-accounts"].map(
+  (policy) => {
+    const name = `bake with Packer's plugin of today (${policy})`;
+    return { name, play: (change) => play(name, changed({ [DEPLOYER]: given([policy]) }, change)) };
+  },
+);
+
+async function play(name: string, grants: Grants): Promise<Played> {
   const folder = await mkdtemp(join(tmpdir(), "kiln-plugin-"));
   const sandbox = await startSandbox({ folder, speed: 0, ssh: false });
   try {
     grant(sandbox, grants);
-    await bake(sandbox);
-    return recorded(sandbox, 0, grants, "bake with Packer's plugin of today");
+    const problem = await bake(sandbox).then(() => undefined, String);
+    return { problem, text: problem ?? "", records: recorded(sandbox, 0, grants, name) };
   } finally {
     await sandbox.close();
     await rm(folder, { recursive: true, force: true });

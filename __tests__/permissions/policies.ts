@@ -93,6 +93,38 @@ export function given(names: readonly string[], change = (document: PolicyDocume
   return names.map((name) => ({ name, document: change(policy(name)) }));
 }
 
+/** A policy and the one statement that targets in another account need besides. */
+export function withTheTargetsRole(name: string): Granted[] {
+  const statement = policy("promote-across-accounts").Statement.filter(
+    ({ Sid }) => Sid === "BecomeTheTargetsRole",
+  );
+  return [
+    ...given([name]),
+    { name: "BecomeTheTargetsRole", document: { Version: "2012-10-17", Statement: statement } },
+  ];
+}
+
+/** What of a role's policies is to be another, for a proof. */
+export type Change = (granted: Granted) => Granted;
+
+export const UNCHANGED: Change = (granted) => granted;
+
+/** What a story came to: what there is to see, and what IAM was asked. */
+export interface Played {
+  /** Why it did not end as it should; undefined where it did. */
+  readonly problem: string | undefined;
+  readonly text: string;
+  readonly records: readonly Recorded[];
+}
+
+/** Something that people do with a role. */
+export interface Story {
+  readonly name: string;
+  /** It takes many seconds. */
+  readonly isLong?: true;
+  readonly play: (change: Change) => Promise<Played>;
+}
+
 /** Lets the job's key be a session of the deployer, with exactly these policies, and the target's role trust it. */
 export function grant(sandbox: Sandbox, grants: Grants): void {
   const account = sandbox.accounts[ACCESS_KEY];
@@ -110,6 +142,12 @@ export interface Recorded {
   readonly granted: readonly Granted[];
   readonly check: Check;
   readonly story: string;
+}
+
+export function changed(grants: Grants, change: Change): Grants {
+  return Object.fromEntries(
+    Object.entries(grants).map(([role, policies]) => [role, policies.map((granted) => change(granted))]),
+  );
 }
 
 /** Keeps what IAM was asked since a mark, with what the roles had. */
@@ -143,7 +181,7 @@ export function proof(
   const first = new Map<number, string>();
   const seen = new Set<string>();
   for (const record of records) {
-    const key = JSON.stringify([record.check, record.granted]);
+    const key = JSON.stringify([record.check, record.granted.map((granted) => granted.name)]);
     if (seen.has(key)) continue;
     seen.add(key);
     for (const [index, isNeeded] of needs(record, name, parts).entries())

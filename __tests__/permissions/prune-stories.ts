@@ -1,16 +1,38 @@
 import { HOME } from "../../sandbox/sandbox.ts";
 import { type Pruned, PruneStage } from "../commands/prune-stage.ts";
-import { DEPLOYER, given, type Granted, grant, type Recorded, recorded } from "./policies.ts";
+import { DAY } from "../image/stored-images.ts";
+import {
+  changed,
+  DEPLOYER,
+  given,
+  grant,
+  type Grants,
+  type Played,
+  type Recorded,
+  recorded,
+  type Story,
+  TARGET_ACCOUNT,
+  TARGET_ROLE,
+  withTheTargetsRole,
+} from "./policies.ts";
 
 /** The whole life of images that nothing needs any more, and of one that is needed again. */
 
-export interface PruneSeen {
-  readonly text: string;
-  readonly records: readonly Recorded[];
+/** What would be pruned, under the policy for plans. */
+async function planPrune(grants: Grants): Promise<Played> {
+  await using stage = await PruneStage.open();
+  stage.image("web-old", 60);
+  const current = stage.image("web-current", 30);
+  stage.environment("production", current);
+  stage.record("production", 1, { [HOME.region]: current });
+  grant(stage.sandbox, grants);
+  const pruned = await stage.prune({ dryRun: true, settings: { keep: 1, minAge: 0, grace: 2 * DAY } });
+  const text = seen(pruned, stage).join("\n");
+  return played(text, /to be deprecated/, recorded(stage.sandbox, 0, grants, PLAN));
 }
 
-/** Plays it under exactly this policy. */
-export async function playPrune(policies: readonly Granted[] = given(["prune"])): Promise<PruneSeen> {
+/** Deprecated, needed again, needed no more, and gone. */
+async function playPrune(grants: Grants): Promise<Played> {
   await using stage = await PruneStage.open();
   const first = stage.image("web-first", 90);
   const [old, current] = [stage.image("web-old", 60), stage.image("web-current", 30)];
@@ -18,9 +40,8 @@ export async function playPrune(policies: readonly Granted[] = given(["prune"]))
   tagSnapshots(stage);
   stage.environment("production", current);
   stage.record("production", 1, { [HOME.region]: current });
-  const grants = { [DEPLOYER]: policies };
   grant(stage.sandbox, grants);
-  const settings = { keep: 1, grace: 2 * 86_400_000 };
+  const settings = { keep: 1, minAge: 0, grace: 2 * DAY };
   const said: string[] = [];
   const prune = async (): Promise<void> => {
     said.push(...seen(await stage.prune({ settings }), stage));
@@ -36,7 +57,52 @@ export async function playPrune(policies: readonly Granted[] = given(["prune"]))
   stage.pass(3);
   await prune();
   said.push([first, old, current, other].filter((id) => stage.left().includes(id)).join(" "));
-  return { text: said.join("\n"), records: recorded(stage.sandbox, 0, grants, "prune over days") };
+  return played(said.join("\n"), /DeregisterImage/, recorded(stage.sandbox, 0, grants, DAYS));
+}
+
+/** The same where a target is in another account: whether an image is launched is asked there too. */
+async function playPruneAcross(grants: Grants): Promise<Played> {
+  await using stage = await PruneStage.open();
+  const [old, current] = [stage.image("web-old", 60), stage.image("web-current", 30)];
+  const away = { ...HOME, accountId: TARGET_ACCOUNT };
+  const data = { ImageId: current, InstanceType: "t3.small" };
+  const image = stage.sandbox.ec2.images(HOME).find(({ id }) => id === current);
+  if (image !== undefined) image.launchPermissions = [{ userId: TARGET_ACCOUNT }];
+  const template = stage.sandbox.ec2.addLaunchTemplate(away, "web", data);
+  const launchTemplate = { launchTemplateId: template.id, version: "1" };
+  stage.sandbox.autoScaling.addGroup({
+    ...away,
+    name: "web-live",
+    min: 0,
+    max: 2,
+    desired: 1,
+    launchTemplate,
+  });
+  stage.target("production", { region: HOME.region, autoScalingGroup: "web-live" }, TARGET_ROLE);
+  stage.record("production", 1, { [HOME.region]: current });
+  grant(stage.sandbox, grants);
+  const pruned = await stage.prune({ settings: { keep: 1, minAge: 0, grace: 2 * DAY } });
+  const text = [...seen(pruned, stage), ...stage.deprecated().map((id) => (id === old ? "deprecated" : id))];
+  return played(text.join("\n"), /deprecated$/, recorded(stage.sandbox, 0, grants, ACROSS));
+}
+
+const [PLAN, DAYS, ACROSS] = ["plan of a prune of old images", "prune over days", "prune across accounts"];
+
+export const PRUNE_STORIES: readonly Story[] = [
+  { name: PLAN, play: (change) => planPrune(changed({ [DEPLOYER]: given(["plan"]) }, change)) },
+  { name: DAYS, play: (change) => playPrune(changed({ [DEPLOYER]: given(["prune"]) }, change)) },
+  {
+    name: ACROSS,
+    play: (change) =>
+      playPruneAcross(
+        changed({ [DEPLOYER]: withTheTargetsRole("prune"), [TARGET_ROLE]: given(["plan"]) }, change),
+      ),
+  },
+];
+
+function played(text: string, wanted: RegExp, records: readonly Recorded[]): Played {
+  const isAsItShould = wanted.test(text) && !/may not do|could not|left/.test(text);
+  return { problem: isAsItShould ? undefined : text, text, records };
 }
 
 function seen({ error, log, facts, writes }: Pruned, stage: PruneStage): string[] {

@@ -3,14 +3,26 @@ import { HOME } from "../../sandbox/sandbox.ts";
 import type { Environment, RolloutSettings, Target } from "../../src/domain/application.ts";
 import { VERSIONS_KEPT } from "../../src/rollout/template-retention.ts";
 import { type Released, type ReleaseOptions, ReleaseStage } from "../rollouts/release-stage.ts";
-import { type Grants, grant, type Recorded, recorded, TARGET_ACCOUNT, TARGET_ROLE } from "./policies.ts";
+import {
+  changed,
+  DEPLOYER,
+  given,
+  grant,
+  type Grants,
+  inEveryRegion,
+  type Played,
+  recorded,
+  type Story,
+  TARGET_ACCOUNT,
+  TARGET_ROLE,
+} from "./policies.ts";
 
 /** Releases on virtual time that need, together, all that a rollout may need. */
 
 const ROLLING: RolloutSettings = { strategy: "rolling" };
 const AWAY = "us-east-1";
 
-export interface RolloutStory {
+interface RolloutStory {
   readonly name: string;
   /** In the targets' account instead of the one that bakes. */
   readonly across?: true;
@@ -161,7 +173,7 @@ const COPIES: readonly RolloutStory[] = [
   },
 ];
 
-export const KEY = "arn:aws:kms:eu-west-1:111111111111:key/12345678-1234-1234-1234-123456789012";
+const KEY = "arn:aws:kms:eu-west-1:111111111111:key/12345678-1234-1234-1234-123456789012";
 
 const ENCRYPTED: RolloutStory = {
   name: "a target with a key of its own",
@@ -173,7 +185,7 @@ const ENCRYPTED: RolloutStory = {
   },
 };
 
-export const ROLLOUT_STORIES: readonly RolloutStory[] = [
+const STORIES: readonly RolloutStory[] = [
   ...ROLLOUTS,
   ...ROLLOUTS.map((story): RolloutStory => ({
     ...story,
@@ -189,28 +201,41 @@ export const ROLLOUT_STORIES: readonly RolloutStory[] = [
   ENCRYPTED,
 ];
 
-/** What a person sees of a release, the same for the same story: its end and every line of its log. */
-export interface Seen {
-  readonly succeeded: boolean;
-  readonly text: string;
-  readonly records: readonly Recorded[];
+/** What the roles of a story have. */
+function grantsOf(story: RolloutStory): Grants {
+  const where = story.copies === true && story.key !== true ? inEveryRegion : undefined;
+  if (story.across === true) {
+    return {
+      [DEPLOYER]: given(["promote-across-accounts"], where),
+      [TARGET_ROLE]: given(["target-account"], where),
+    };
+  }
+  const home = given([story.copies === true ? "promote" : "rollback"], where);
+  return { [DEPLOYER]: [...home, ...given(story.key === true ? ["kms-key"] : [])] };
 }
 
-/** Plays a story under exactly these policies. */
-export async function playRollout(story: RolloutStory, grants: Grants): Promise<Seen> {
+/** What is to be seen of a release is its end and every line of its log, the same for the same story. */
+async function play(story: RolloutStory, grants: Grants): Promise<Played> {
   await using stage = await ReleaseStage.open();
   const place = story.across === true ? { ...HOME, accountId: TARGET_ACCOUNT } : HOME;
   const image = stage.sandbox.ec2.images(HOME).find(({ id }) => id === stage.newImage);
   if (image !== undefined) makeOurs(stage, image);
   grant(stage.sandbox, grants);
   const { error, log, took } = await story.play(stage, place);
-  const text = [...described(error), ...log, `${took} ms`, ...stage.records(), ...stage.locks()].join("\n");
+  const lines = [...described(error), ...log, `${took} ms`, ...stage.records(), ...stage.locks()];
+  const text = withoutRequestIds(lines.join("\n"));
+  const isAsItShould = (error === undefined) === (story.fails !== true) && !text.includes("may not do");
   return {
-    succeeded: error === undefined,
-    text: withoutRequestIds(text),
+    problem: isAsItShould ? undefined : text,
+    text,
     records: recorded(stage.sandbox, 0, grants, story.name),
   };
 }
+
+export const ROLLOUT_STORIES: readonly Story[] = STORIES.map((story) => ({
+  name: story.name,
+  play: (change) => play(story, changed(grantsOf(story), change)),
+}));
 
 /** Tags as a bake leaves them, on the image and its snapshots. */
 function makeOurs(stage: ReleaseStage, image: ReturnType<typeof stage.sandbox.ec2.images>[number]): void {

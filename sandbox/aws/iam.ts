@@ -128,13 +128,21 @@ function valuesOf(context: RequestContext, key: string): readonly string[] | und
   return name === undefined ? undefined : list(context[name] ?? []);
 }
 
+const compiled = new Map<string, RegExp>();
+
 function matches(pattern: string, text: string): boolean {
   if (pattern.includes("${")) throw new Error("The sandbox's IAM does not know policy variables");
+  const known = compiled.get(pattern) ?? wildcard(pattern);
+  compiled.set(pattern, known);
+  return known.test(text);
+}
+
+function wildcard(pattern: string): RegExp {
   const source = pattern
     .replace(/[.+^${}()|[\]\\]/g, "\\$&")
     .replaceAll("*", ".*")
     .replaceAll("?", ".");
-  return new RegExp(`^${source}$`, "s").test(text);
+  return new RegExp(`^${source}$`, "s");
 }
 
 /** "Each of the six colon-delimited components of the ARN is checked separately" (IAM user guide, ARN conditions). */
