@@ -56,7 +56,8 @@ test.each<[permission: string, service: string, ask: () => Promise<unknown>]>([
 ])("what the role may not do is named as IAM names it: %s", async (permission, service, ask) => {
   await expect(ask()).rejects.toMatchObject({
     message: `The role may not do ${permission} in eu-west-1`,
-    next: `Allow ${permission} in the role's policy. AWS says: not you`,
+    next: expect.stringContaining(`"Action":"${permission}"`),
+    state: expect.stringContaining("not you"),
     state: expect.stringContaining(`${service} in eu-west-1 answered AccessDenied`),
   });
   expect(aws.asked.at(-1)?.userAgent).toContain("kiln/0.1.0");

@@ -31,17 +31,17 @@ describe("an error that AWS answers", () => {
     [
       "AccessDenied",
       "The role may not do autoscaling:StartInstanceRefresh in eu-west-1",
-      "Allow autoscaling:StartInstanceRefresh in the role's policy. AWS says: AWS says no",
+      'Add this statement to the policy of the role: {"Sid":"AllowStartInstanceRefresh","Effect":"Allow","Action":"autoscaling:StartInstanceRefresh","Resource":"*"} docs/iam/deploy.json has it, as narrow as it can be: statement RefreshTheseGroups.',
     ],
     [
       "AccessDeniedException",
       "The role may not do autoscaling:StartInstanceRefresh in eu-west-1",
-      "AWS says no",
+      "RefreshTheseGroups",
     ],
     [
       "UnauthorizedOperation",
       "The role may not do autoscaling:StartInstanceRefresh in eu-west-1",
-      "AWS says no",
+      "RefreshTheseGroups",
     ],
   ])("%s: %s", (code, message, next) => {
     const error = translated(sdkError(code));

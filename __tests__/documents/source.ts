@@ -58,7 +58,11 @@ export function productModules(): readonly SourceModule[] {
 const ERRORS = new Set(["KilnError", "RolloutError", "CancelledError", "RemoteError"]);
 
 /** Modules whose `message:` properties become errors or warnings elsewhere. */
-const MESSAGE_MODULES = new Set(["src/aws/errors.ts", "src/rollout/preflight.ts"]);
+const MESSAGE_MODULES = new Set([
+  "src/aws/errors.ts",
+  "src/aws/access-denied.ts",
+  "src/rollout/preflight.ts",
+]);
 
 /** The constant pieces of every error's and finding's message, in order: what stands between the placeholders. */
 export function errorMessages(): readonly { readonly where: string; readonly pieces: readonly string[] }[] {

@@ -1,4 +1,5 @@
 import { hasCode, RemoteError } from "../domain/errors.ts";
+import { readDenial } from "./access-denied.ts";
 import type { RenewalFailure } from "./renewal.ts";
 
 interface Request {
@@ -73,10 +74,7 @@ function explain(
   }
   if (ACCESS_DENIED.has(code)) {
     const action = `${SERVICES[request.service]?.iam ?? request.service.toLowerCase()}:${request.action}`;
-    return {
-      message: `The role may not do ${action} in ${request.region}`,
-      next: `Allow ${action} in the role's policy. AWS says: ${error.message}`,
-    };
+    return readDenial(error.message, action, request.region);
   }
   return undefined;
 }

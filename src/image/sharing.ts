@@ -4,7 +4,7 @@ import {
   ModifyImageAttributeCommand,
   ModifySnapshotAttributeCommand,
 } from "@aws-sdk/client-ec2";
-import { KilnError } from "../domain/errors.ts";
+import { hasCode, KilnError } from "../domain/errors.ts";
 import type { CatalogueImage } from "./catalogue.ts";
 
 /**
@@ -41,6 +41,8 @@ export async function shareWith(ec2: EC2Client, image: CatalogueImage, account: 
       }),
     );
   } catch (cause) {
+    // A denial says what to allow: the rest is about images that cannot be shared at all.
+    if (hasCode(cause, "UnauthorizedOperation", "AccessDenied")) throw cause;
     throw new KilnError(
       `${image.id} in ${image.region} could not be shared with account ${account}: ${cause instanceof Error ? cause.message : String(cause)}`,
       {
