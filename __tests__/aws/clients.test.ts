@@ -57,7 +57,6 @@ test.each<[permission: string, service: string, ask: () => Promise<unknown>]>([
   await expect(ask()).rejects.toMatchObject({
     message: `The role may not do ${permission} in eu-west-1`,
     next: expect.stringContaining(`"Action":"${permission}"`),
-    state: expect.stringContaining("not you"),
     state: expect.stringContaining(`${service} in eu-west-1 answered AccessDenied`),
   });
   expect(aws.asked.at(-1)?.userAgent).toContain("kiln/0.1.0");

@@ -63,6 +63,17 @@ describe("an error that AWS answers", () => {
     });
   });
 
+  test.each(["ValidationError", "AccessDenied"])(
+    "%s has AWS's words on one line, whatever they hold",
+    (code) => {
+      const { message, state = "" } = translated(
+        Object.assign(sdkError(code), { message: "no\n::error::yes\r\n\u001B[31m##[group]x" }),
+      );
+      expect(`${message}${state}`).toContain("no ::error::yes [31m## [group]x");
+      expect(`${message}${state}`).not.toMatch(/[\n\r\u001B]|##\[/);
+    },
+  );
+
   test("has the code on the wire where the SDK has a name of its own for it", () => {
     expect(
       translated(sdkError("InstanceRefreshInProgressFault", { Code: "InstanceRefreshInProgress" })).code,

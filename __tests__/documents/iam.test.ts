@@ -1,69 +1,92 @@
 import { expect, test } from "vitest";
-import { blocksOf, readText } from "./markdown.ts";
+import type { PolicyStatement } from "../../sandbox/aws/iam.ts";
+import { POLICY_PLACES } from "../../src/aws/access-denied.ts";
+import { actionsOf, POLICY_NAMES, policy, resourcesOf, TRUST_POLICIES } from "../permissions/policies.ts";
+import { readText } from "./markdown.ts";
 import { awsActions } from "./source.ts";
 
-interface Statement {
-  readonly Sid: string;
-  readonly Effect: string;
-  readonly Action: string | readonly string[];
-  readonly Resource?: string | readonly string[];
-}
-
-interface Policy {
-  readonly Version: string;
-  readonly Statement: readonly Statement[];
-}
-
-const policies = blocksOf("docs/iam.md")
-  .filter((block) => block.info === "json")
-  .map((block) => JSON.parse(block.text) as Policy);
-const [, observe, bake, rollOut] = policies;
-/** Found by what it allows: it is no part of a deployment. */
-const prune = policies.find(({ Statement }) => Statement.some(({ Sid }) => Sid === "RetireImages"));
-const elsewhere = policies.find(({ Statement }) => Statement.some(({ Sid }) => Sid === "ShareImages"));
-const actionsOf = (policy: Policy | undefined): string[] =>
-  (policy?.Statement ?? []).flatMap(({ Action }) => Action);
+const POLICIES = POLICY_NAMES.filter((name) => !TRUST_POLICIES.includes(name));
+const statements = (names: readonly string[]): readonly PolicyStatement[] =>
+  names.flatMap((name) => policy(name).Statement);
+const allowedBy = (...names: readonly string[]): ReadonlySet<string> =>
+  new Set(statements(names).flatMap(actionsOf));
 
 /** What AWS checks of whoever starts a refresh that launches from a template. */
-const CHECKED_ON_LAUNCH = ["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"];
+const CHECKED_ON_LAUNCH = ["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "ssm:GetParameters"];
+/** AWS allows it to everybody (STS API reference, GetCallerIdentity). */
+const ALLOWED_TO_EVERYBODY = "sts:GetCallerIdentity";
 
-test("the policies are policies", () => {
-  expect(policies).toHaveLength(7);
-  const statements = policies.flatMap((policy) => policy.Statement);
-  expect(policies.map((policy) => policy.Version)).toEqual(policies.map(() => "2012-10-17"));
-  expect(new Set(statements.map(({ Sid }) => Sid)).size).toBe(statements.length);
-  for (const { Sid, Effect } of statements) {
-    expect(Sid).toMatch(/^[A-Za-z0-9]+$/);
-    expect(Effect).toBe("Allow");
+test("the policies are policies, which AWS would take", () => {
+  expect(POLICIES).toHaveLength(11);
+  for (const name of POLICY_NAMES) {
+    const document = policy(name);
+    expect(Object.keys(document), name).toEqual(["Version", "Statement"]);
+    expect(document.Version, name).toBe("2012-10-17");
+    const sids = document.Statement.map(({ Sid }) => Sid);
+    expect(new Set(sids).size, name).toBe(sids.length);
+    for (const statement of document.Statement) {
+      expect(statement.Sid, name).toMatch(/^[A-Za-z0-9]+$/);
+      expect(statement.Effect).toBe("Allow");
+      expect(statement.Resource === undefined, name).toBe(TRUST_POLICIES.includes(name));
+    }
+    // IAM user guide, IAM and AWS STS quotas: a managed policy, white space not counted.
+    expect(JSON.stringify(document).length, name).toBeLessThanOrEqual(6144);
   }
-  for (const { Sid, Resource } of [observe, bake, rollOut, prune, elsewhere].flatMap(
-    (policy) => policy?.Statement ?? [],
-  ))
-    expect(Resource, Sid).toBeDefined();
+});
+
+test("no action is a pattern, and only what changes nothing is allowed on everything", () => {
+  for (const statement of statements(POLICIES)) {
+    for (const action of actionsOf(statement)) expect(action).toMatch(/^[a-z0-9]+:[A-Za-z]+$/);
+    if (resourcesOf(statement).includes("*"))
+      for (const action of actionsOf(statement)) expect(action).toMatch(/:(?:Describe|Get)/);
+  }
 });
 
 test("they allow everything that the action asks AWS for", () => {
-  const allowed = new Set([observe, bake, rollOut, prune, elsewhere].flatMap(actionsOf));
+  const allowed = new Set([...allowedBy(...POLICIES), ALLOWED_TO_EVERYBODY]);
+  const trusted = statements(TRUST_POLICIES).flatMap(actionsOf);
   const asked = awsActions();
   expect(asked).toContain("ec2:DescribeImages");
-  expect([...asked].filter((action) => !allowed.has(action))).toEqual([]);
+  expect([...asked].filter((action) => !allowed.has(action) && !trusted.includes(action))).toEqual([]);
 });
 
-test("to observe and to roll out they allow nothing else", () => {
-  const asked = new Set([...awsActions(), ...CHECKED_ON_LAUNCH]);
-  expect([observe, rollOut].flatMap(actionsOf).filter((action) => !asked.has(action))).toEqual([]);
+test("to look, to roll out and to prune they allow nothing else", () => {
+  // The module that assumes roles loads the SDK's when it does.
+  const asked = new Set([...awsActions(), ...CHECKED_ON_LAUNCH, "sts:AssumeRole", "sts:TagSession"]);
+  const other = [
+    ...allowedBy("plan", "status", "promote", "rollback", "promote-across-accounts", "target-account"),
+  ].filter((action) => !asked.has(action));
+  expect(other).toEqual([]);
   // AWS deletes the snapshots in the name of who deregisters their image.
-  expect(actionsOf(prune).filter((action) => !asked.has(action))).toEqual(["ec2:DeleteSnapshot"]);
+  expect([...allowedBy("prune")].filter((action) => !asked.has(action))).toEqual(["ec2:DeleteSnapshot"]);
 });
 
-test("observing changes nothing", () => {
-  expect(actionsOf(observe).filter((action) => !/:(?:Describe|Get)/.test(action))).toEqual([]);
+test("looking changes nothing", () => {
+  const changing = [...allowedBy("plan", "status")].filter((action) => !/:(?:Describe|Get)/.test(action));
+  expect(changing).toEqual([]);
 });
 
-test("every action has its reason", () => {
-  const text = readText("docs/iam.md").replace(/```[\s\S]*?```/g, "");
-  const missing = [observe, bake, rollOut, prune, elsewhere]
-    .flatMap(actionsOf)
-    .filter((action) => !text.includes(`\`${action}\``));
-  expect(missing).toEqual([]);
+test("every action has its reason, every policy its use", () => {
+  const text = readText("docs/iam/README.md").replace(/```[\s\S]*?```/g, "");
+  expect([...allowedBy(...POLICIES)].filter((action) => !text.includes(`\`${action}\``))).toEqual([]);
+  expect(POLICY_NAMES.filter((name) => !text.includes(`[${name}.json](${name}.json)`))).toEqual([]);
+});
+
+test("the statements that README names are there", () => {
+  const text = readText("docs/iam/README.md");
+  const sids = new Set(statements(POLICIES).map(({ Sid }) => Sid));
+  const named = [...text.matchAll(/`([A-Z][A-Za-z]{6,})`/g)].map(([, sid = ""]) => sid);
+  expect(named).toContain("PassTheInstancesRole");
+  expect(named.filter((sid) => !sids.has(sid))).toEqual([]);
+});
+
+test("a denial names the statements that have the action", () => {
+  for (const action of allowedBy(...POLICIES)) expect(Object.keys(POLICY_PLACES)).toContain(action);
+  for (const [action, { file, statements: named }] of Object.entries(POLICY_PLACES)) {
+    const having = policy(file).Statement.filter((statement) => actionsOf(statement).includes(action));
+    expect(
+      having.map(({ Sid }) => Sid),
+      action,
+    ).toEqual(named);
+  }
 });

@@ -1,5 +1,6 @@
 import { hasCode, RemoteError } from "../domain/errors.ts";
 import { readDenial } from "./access-denied.ts";
+import { printable } from "../domain/printable.ts";
 import type { RenewalFailure } from "./renewal.ts";
 
 interface Request {
@@ -20,13 +21,15 @@ export function translate(error: unknown, request: Request, notRenewed?: Renewal
   const requestId = requestIdOf(error);
   const suffix = requestId === undefined ? "" : ` (request ${requestId})`;
   const known = explain(code, error, request);
-  return new RemoteError(known?.message ?? `${where} failed: ${code}: ${error.message}${suffix}`, {
+  // AWS's words may be others' words: one line, which begins with ours.
+  const said = printable(error.message.replace(/\s+/g, " "));
+  return new RemoteError(known?.message ?? `${where} failed: ${code}: ${said}${suffix}`, {
     code,
     cause: error,
     state:
       known === undefined
         ? undefined
-        : `${where} answered ${code}: ${error.message}${suffix}${notRenewed === undefined ? "" : `. Renewing them by OIDC failed: ${notRenewed.why}`}`,
+        : `${where} answered ${code}: ${said}${suffix}${notRenewed === undefined ? "" : `. Renewing them by OIDC failed: ${notRenewed.why}`}`,
     next: notRenewed?.next === undefined ? known?.next : `${known?.next ?? ""} ${notRenewed.next}`.trim(),
   });
 }
