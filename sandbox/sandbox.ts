@@ -15,7 +15,7 @@ import type { Place } from "./aws/fleet.ts";
 import { packerEnvironment, startAwsProxy } from "./aws/proxy.ts";
 import { type AwsAccounts, startAwsServer } from "./aws/server.ts";
 import { createSshHost, type SshHost } from "./aws/ssh.ts";
-import { createSts, type WebIdentity } from "./aws/sts.ts";
+import { createSts, type StsOptions, type WebIdentity } from "./aws/sts.ts";
 import { createClock, type SandboxClock } from "./clock.ts";
 import { Faults } from "./faults.ts";
 import type { GitHubTokens } from "./github/access.ts";
@@ -79,11 +79,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const faults = new Faults();
   await mkdir(options.folder, { recursive: true });
   const host = options.ssh === false ? undefined : await createSshHost({ folder: options.folder });
-  const ec2 = createEc2World({
-    clock,
-    ...(host === undefined ? {} : { host }),
-    ...(options.ec2 === undefined ? {} : { options: options.ec2 }),
-  });
+  const ec2 = createEc2World({ clock, ...(host && { host }), ...(options.ec2 && { options: options.ec2 }) });
   const { autoScaling, cloudWatch, elb } = createGroups(options, clock, ec2);
   const accounts: AwsAccounts = { [ACCESS_KEY]: { accountId: HOME.accountId } };
   const { repository, tokens, identity, github } = await startGitHub(options, { clock, log, faults });
@@ -101,12 +97,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       autoscaling: autoScaling.operations,
       cloudwatch: cloudWatch.operations,
       elasticloadbalancing: elb.operations,
-      sts: createSts({
-        accounts,
-        closedRoles,
-        webIdentity: (token) => webIdentity(identity, token),
-        trusts: (role, principal, context) => access.trusts(role, principal, context),
-      }),
+      sts: createSts({ accounts, closedRoles, ...trustIn(access, identity) }),
     },
     port: options.ports?.aws ?? 0,
   });
@@ -127,20 +118,23 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     host,
     awsUrl: aws.url,
     githubUrl: github.apiUrl,
-    environment: () => ({
-      AWS_ACCESS_KEY_ID: ACCESS_KEY,
-      // AWS's own example: a word would be hidden wherever it stands.
-      AWS_SECRET_ACCESS_KEY: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-      AWS_ENDPOINT_URL: aws.url,
-      ...packerEnvironment(proxy),
-      ...(host === undefined ? {} : { PKR_VAR_ssh_port: String(host.port) }),
-    }),
+    environment: () => Object.assign(awsEnvironment(aws.url, host), packerEnvironment(proxy)),
     oidcEnvironment: (job = {}) => identity.environment(github.apiUrl, job),
     expireCredentials: (accessKeyId) => expire(accounts, accessKeyId),
     async close() {
       clock.stop();
       await Promise.all([aws.close(), proxy.close(), github.close(), host?.close()]);
     },
+  };
+}
+
+function awsEnvironment(url: string, host: SshHost | undefined): Record<string, string> {
+  return {
+    AWS_ACCESS_KEY_ID: ACCESS_KEY,
+    // AWS's own example: a word would be hidden wherever it stands.
+    AWS_SECRET_ACCESS_KEY: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    AWS_ENDPOINT_URL: url,
+    ...(host === undefined ? {} : { PKR_VAR_ssh_port: String(host.port) }),
   };
 }
 
@@ -195,6 +189,14 @@ async function startGitHub(
     ...(options.graphql === undefined ? {} : { graphql: options.graphql }),
   });
   return { repository, tokens, identity, github };
+}
+
+/** Who AssumeRoleWithWebIdentity believes, and whom roles let in. */
+function trustIn(access: Access, identity: IdentityProvider): Pick<StsOptions, "webIdentity" | "trusts"> {
+  return {
+    webIdentity: (token) => webIdentity(identity, token),
+    trusts: (role, principal, context) => access.trusts(role, principal, context),
+  };
 }
 
 /** A token of GitHub's as AWS reads it. */

@@ -108,7 +108,8 @@ describe("a denial", () => {
     `is not authorized to perform: ${"a".repeat(10_000)}:${"b".repeat(10_000)} on resource: arn:aws:s3:::${"c".repeat(10_000)}`,
   ])("of other words, %j, takes nothing of them", (text) => {
     const { message, next } = readDenial(text, "ec2:DescribeImages", "eu-west-1");
-    expect(`${message}${next}`).not.toMatch(/[\n\u001B]|::|s3|"\*"\}.*"\*"/);
+    const printed = `${message}${next}`;
+    for (const theirs of ["\n", "\u001B", "::", "s3", '"Action":"*"']) expect(printed).not.toContain(theirs);
     expect(message).toMatch(/^The role may not do ec2:(?:DescribeImages|RunInstances) in eu-west-1$/);
     expect(statementIn(next)).toMatchObject({ Effect: "Allow", Resource: "*" });
   });

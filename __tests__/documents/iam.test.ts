@@ -35,11 +35,10 @@ test("the policies are policies, which AWS would take", () => {
 });
 
 test("no action is a pattern, and only what changes nothing is allowed on everything", () => {
-  for (const statement of statements(POLICIES)) {
-    for (const action of actionsOf(statement)) expect(action).toMatch(/^[a-z0-9]+:[A-Za-z]+$/);
-    if (resourcesOf(statement).includes("*"))
-      for (const action of actionsOf(statement)) expect(action).toMatch(/:(?:Describe|Get)/);
-  }
+  const all = statements(POLICIES);
+  const onEverything = all.filter((statement) => resourcesOf(statement).includes("*")).flatMap(actionsOf);
+  for (const action of all.flatMap(actionsOf)) expect(action).toMatch(/^[a-z0-9]+:[A-Za-z]+$/);
+  for (const action of onEverything) expect(action).toMatch(/:(?:Describe|Get)/);
 });
 
 test("they allow everything that the action asks AWS for", () => {

@@ -271,7 +271,6 @@ function tagSnapshots({ stage: { sandbox } }: PolicyStage): void {
 
 export const JOB_STORIES: readonly Story[] = [bakes, sweeps, releases, accounts].map((story) => ({
   name: story.name,
-  isLong: true,
   async play(change) {
     await using stage = await PolicyStage.open(story.name, change);
     const problem = await story.play(stage).then(() => undefined, String);

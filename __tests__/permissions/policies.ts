@@ -120,8 +120,6 @@ export interface Played {
 /** Something that people do with a role. */
 export interface Story {
   readonly name: string;
-  /** It takes many seconds. */
-  readonly isLong?: true;
   readonly play: (change: Change) => Promise<Played>;
 }
 

@@ -12,7 +12,7 @@ import type { LaunchTemplateSpecification, Place } from "./fleet.ts";
 import { type Check, decide, decideTrust, type PolicyDocument, type Principal } from "./iam.ts";
 import type { RequestContext } from "./iam.ts";
 import { AwsError } from "./query.ts";
-import type { Call, Query } from "./query.ts";
+import type { Query } from "./query.ts";
 import type { AuthorizedRequest, AwsService } from "./server.ts";
 
 /** A check that was made, and for whom; what a policy's proof is made of. */
@@ -119,25 +119,19 @@ export class Access implements Iam {
   }
 
   #checksOf(request: AuthorizedRequest): readonly Needed[] {
+    return this.#needs(request).map(({ check, denial }) => ({ check: placed(request, check), denial }));
+  }
+
+  #needs(request: AuthorizedRequest): readonly Needed[] {
     const { service, action, query } = request;
-    switch (service) {
-      case "ec2":
-        return this.#options.ec2.checks(action, request).map((check) => ({ check: placed(request, check) }));
-      case "autoscaling":
-        return this.#autoScalingChecks(request).map(({ check, denial }) => ({
-          check: placed(request, check),
-          denial,
-        }));
-      case "sts":
-        // STS API reference, GetCallerIdentity: "No permissions are required to perform this operation."
-        return action === "AssumeRole" ? assumeChecks(query) : [];
-      case "cloudwatch":
-      case "elasticloadbalancing":
-        if (!action.startsWith("Describe"))
-          throw new Error(`The sandbox's IAM has no rule for ${service}:${action}`);
-        // DescribeAlarms answers composite alarms only to whom it is allowed on `*` (CloudWatch API reference).
-        return [{ check: placed(request, { action: `${service}:${action}`, resource: "*", context: {} }) }];
-    }
+    if (service === "ec2") return this.#options.ec2.checks(action, request).map((check) => ({ check }));
+    if (service === "autoscaling") return this.#autoScalingChecks(request);
+    // STS API reference, GetCallerIdentity: "No permissions are required to perform this operation."
+    if (service === "sts") return action === "AssumeRole" ? assumeChecks(query) : [];
+    if (!action.startsWith("Describe"))
+      throw new Error(`The sandbox's IAM has no rule for ${service}:${action}`);
+    // DescribeAlarms answers composite alarms only to whom it is allowed on `*` (CloudWatch API reference).
+    return [{ check: { action: `${service}:${action}`, resource: "*", context: {} } }];
   }
 
   /** Service authorization reference, Amazon EC2 Auto Scaling: what describes knows no resources. */
@@ -175,8 +169,9 @@ export class Access implements Iam {
   }
 
   /**
-   * "Permissions for the actions to be completed when launching instances are checked when the user interacts with an Auto
-   * Scaling group" (Auto Scaling user guide, Control Amazon EC2 launch template usage); the denial names the template only.
+   * Whoever sets a template on a group must be allowed to launch from it (Auto Scaling user guide, Control Amazon EC2 launch
+   * template usage); the denial names the template only (Troubleshoot launch templates). A refresh's desired configuration
+   * is checked alike.
    */
   #launches(place: Place, configuration: ConfigurationRequest | undefined): readonly Needed[] {
     return specificationsOf(configuration).flatMap((specification) => {
@@ -252,5 +247,3 @@ function denied(
     403,
   );
 }
-
-export type { Call, PolicyDocument };
