@@ -239,6 +239,12 @@ const accounts: JobStory = {
     });
     await release(stage, "deploy to promote from", "second");
     const promotion = { command: "promote", environment: "production", from: "dev" };
+    const looking = (name: string, there: string): Grants => ({
+      [DEPLOYER]: withTheTargetsRole(name),
+      [TARGET_ROLE]: given([there]),
+    });
+    const plan = { ...dispatch, inputs: { ...promotion, "dry-run": "true" } };
+    await stage.run("plan across accounts", looking("plan", "plan"), plan);
     tagSnapshots(stage);
     await stage.run("promote across accounts", with_("promote-across-accounts"), {
       ...dispatch,
@@ -248,10 +254,6 @@ const accounts: JobStory = {
     await stage.run("rollback across accounts", with_("promote-across-accounts"), {
       ...dispatch,
       inputs: back,
-    });
-    const looking = (name: string, there: string): Grants => ({
-      [DEPLOYER]: withTheTargetsRole(name),
-      [TARGET_ROLE]: given([there]),
     });
     const status = { ...dispatch, inputs: { command: "status" } };
     await stage.run("status across accounts", looking("status", "status"), status);

@@ -39,13 +39,20 @@ const LONG = { timeout: 300_000 };
 const records: Recorded[] = [];
 const undisturbed = new Map<string, Played>();
 
+async function play(story: Story): Promise<void> {
+  const played = await story.play(UNCHANGED);
+  expect(played.problem).toBeUndefined();
+  undisturbed.set(story.name, played);
+  records.push(...played.records);
+}
+
 describe("under exactly its policy", () => {
-  test.each(STORIES)("$name", LONG, async (story) => {
-    const played = await story.play(UNCHANGED);
-    expect(played.problem).toBeUndefined();
-    undisturbed.set(story.name, played);
-    records.push(...played.records);
-  });
+  test.each(STORIES.filter((story) => !JOB_STORIES.includes(story)))("$name", LONG, play);
+});
+
+describe("by the built action and Packer, under exactly its policy", () => {
+  // They wait for processes most of the time.
+  test.concurrent.each(JOB_STORIES)("$name", LONG, play);
 });
 
 /** Policies whose uses are uses of a larger one too. */
@@ -143,5 +150,38 @@ describe("without a statement", () => {
     process.stdout.write(
       `${cases.length} statements left out, a use run again without each: ${otherwise} ended otherwise\n`,
     );
+  });
+});
+
+describe("a denial", () => {
+  const [plain] = ROLLOUT_STORIES;
+  const [, overDays] = PRUNE_STORIES;
+
+  test("names the action, the resource, the role, the statement to add, and where it is", async () => {
+    const played = await plain?.play(without("rollback", "RefreshTheseGroups"));
+    expect(played?.problem).toMatch(
+      /The role may not do autoscaling:StartInstanceRefresh on arn:aws:autoscaling:eu-west-1:111111111111:autoScalingGroup:[\w-]+:autoScalingGroupName\/web-live in eu-west-1/,
+    );
+    expect(played?.problem).toMatch(
+      /Add this statement to the policy of the role web-deployer of account 111111111111: \{"Sid":"AllowStartInstanceRefresh","Effect":"Allow","Action":"autoscaling:StartInstanceRefresh","Resource":"arn:[^"]+:autoScalingGroupName\/web-live"\} docs\/iam\/deploy\.json has it, as narrow as it can be: statement RefreshTheseGroups\./,
+    );
+  });
+
+  test("of a launch names the template and the statements that it may be", async () => {
+    const played = await plain?.play(without("rollback", "LaunchFromTemplates"));
+    expect(played?.problem).toMatch(
+      /The role may not launch instances from lt-\w+ for autoscaling:StartInstanceRefresh in eu-west-1/,
+    );
+    expect(played?.problem).toContain("LaunchFromTemplates, LaunchWhatTemplatesSay, TagWhatIsMade");
+  });
+
+  test("of a snapshot's deletion is told by prune, which goes on", async () => {
+    const noSnapshots: Change = ({ name, document }) => ({
+      name,
+      document: JSON.parse(JSON.stringify(document).replace('"ec2:DeleteSnapshot",', "")) as typeof document,
+    });
+    const played = await overDays?.play(noSnapshots);
+    expect(played?.problem).toContain("the role may not do ec2:DeleteSnapshot on it");
+    expect(played?.problem).toContain("DeregisterImage");
   });
 });
