@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { FaultEffect } from "../../sandbox/faults.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
 import { AWAY, failEach, printed, type Story } from "./failures.ts";
 import { ReleaseStage } from "./release-stage.ts";
@@ -100,6 +101,21 @@ test("a version that Auto Scaling does not see yet is no failed release", async 
     },
     { times: 2 },
   );
+  const { error } = await stage.release([HERE], ROLLING);
+  expect(error).toBeUndefined();
+  expect(stage.sandbox.autoScaling.refreshes("web").map(({ status }) => status)).toEqual(["Successful"]);
+});
+
+test.each<FaultEffect>([
+  { kind: "drop-after" },
+  { kind: "cut" },
+  { kind: "silence-after" },
+  { kind: "reply-after-effect", status: 400, code: "Throttling", message: "Rate exceeded" },
+])("a refresh that was started is taken up where the answer was lost: $kind", async (effect) => {
+  await using stage = await ReleaseStage.open();
+  stage.addGroup("web", 2);
+  stage.answerWithin = 1000;
+  stage.sandbox.faults.inject({ action: "StartInstanceRefresh" }, effect);
   const { error } = await stage.release([HERE], ROLLING);
   expect(error).toBeUndefined();
   expect(stage.sandbox.autoScaling.refreshes("web").map(({ status }) => status)).toEqual(["Successful"]);
