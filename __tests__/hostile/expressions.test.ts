@@ -88,7 +88,7 @@ function problemsOf({ where, source, flags }: Expression): string[] {
   const { reports } = analyse({ source, flags }, { reportTypes: { Move: true, Self: true, Trade: true } });
   return reports.map(
     (report) =>
-      `${where}: /${source}/${flags}: ${report.type} ${report.exponential ? "exponential" : "polynomial"} by ${String(report.character.literal.source)}`,
+      `${where}: /${source}/${flags}: ${report.type} ${report.exponential ? "exponential" : "polynomial"} by ${report.character.literal.source}`,
   );
 }
 

@@ -7,7 +7,6 @@ import { reportError } from "../../src/action/boundary.ts";
 import { createLog } from "../../src/action/log.ts";
 import type { AwsClients } from "../../src/aws/clients.ts";
 import { runSmokeTest } from "../../src/commands/smoke-test.ts";
-import type { Result } from "../../src/domain/result.ts";
 import { InvalidInputError, KilnError, RemoteError, RolloutError } from "../../src/domain/errors.ts";
 import type { Log } from "../../src/domain/ports.ts";
 import { bake } from "../../src/image/bake.ts";
@@ -235,8 +234,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
     const prune = { kept: 0, gigabytes: 0, images: [{ ...image, days: 1, gigabytes: 1, failed: text }] };
     const status = { environment: text, release: text, version: text, actor: text, drift: [text] };
     for (const line of retirementTable(prune, true).split("\n")) log.info(line);
-    for (const line of statusTable([status as NonNullable<Result["status"]>[number]]).split("\n"))
-      log.info(line);
+    for (const line of statusTable([status]).split("\n")) log.info(line);
   },
   "what a release changes": (text, log) => {
     const lines = describeChanges({

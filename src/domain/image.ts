@@ -23,18 +23,16 @@ const SERIAL_LENGTH = 4;
  */
 export function imageName(application: string, version: string, digest: Digest, serial = 1): string {
   const tail = `-${digest.slice("sha256:".length, "sha256:".length + 12)}`;
-  const plain = withoutDashes(version.replace(/[^A-Za-z0-9._-]+/g, "-"), true);
+  const plain = withoutDashesAtEnd(version.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^-+/, ""));
   const head = `${application}-${plain}`.slice(0, MAX_NAME_LENGTH - tail.length - SERIAL_LENGTH);
-  const name = `${withoutDashes(head, false)}${tail}`;
+  const name = `${withoutDashesAtEnd(head)}${tail}`;
   return serial > 1 ? `${name}-${serial}` : name;
 }
 
-/** A text without dashes at its end, or at both ends. */
-function withoutDashes(text: string, both: boolean): string {
-  let [start, end] = [0, text.length];
-  while (both && text[start] === "-") start += 1;
-  while (end > start && text[end - 1] === "-") end -= 1;
-  return text.slice(start, end);
+function withoutDashesAtEnd(text: string): string {
+  let end = text.length;
+  while (text[end - 1] === "-") end -= 1;
+  return text.slice(0, end);
 }
 
 /** The keys of the tags that Kiln writes on AMIs and snapshots. */

@@ -99,6 +99,9 @@ export async function contentFiles(recipe: ImageRecipe, checkout: Checkout): Pro
   return [...files.values()];
 }
 
+/** A file's name may have line breaks, which a wildcard takes too. */
+const GLOB = { dot: true, flags: "s" } as const;
+
 /** Which paths decide the content. Without `inputs`: all of the template's folder; a stale reuse would be worse than a bake too many. */
 function contentMatcher(recipe: ImageRecipe, paths: readonly string[]): (path: string) => boolean {
   const { template, inputs } = recipe;
@@ -109,11 +112,11 @@ function contentMatcher(recipe: ImageRecipe, paths: readonly string[]): (path: s
   }
   const wanted = picomatch(
     inputs.filter((pattern) => !pattern.startsWith("!")),
-    { dot: true },
+    GLOB,
   );
   const unwanted = picomatch(
     inputs.filter((pattern) => pattern.startsWith("!")).map((pattern) => pattern.slice(1)),
-    { dot: true },
+    GLOB,
   );
   return (path) => isTemplate(path) || (wanted(path) && !unwanted(path));
 }
@@ -163,10 +166,14 @@ async function withFoldersOpened(paths: readonly string[], checkout: Checkout): 
 async function hashWorkingFiles(paths: readonly string[], checkout: Checkout): Promise<ContentFile[]> {
   if (paths.length === 0) return [];
   const { lstat, readlink } = await import("node:fs/promises");
+  const behindLinks = await foldersBehindLinks(paths, checkout);
   const found = await Promise.all(
     paths.map(async (path) => ({
       path,
-      stat: await lstat(posix.join(checkout.folder, path)).catch(() => undefined),
+      // To git what is behind a link is not there.
+      stat: behindLinks.has(posix.dirname(path))
+        ? undefined
+        : await lstat(posix.join(checkout.folder, path)).catch(() => undefined),
     })),
   );
   const links = found.filter(({ stat }) => stat?.isSymbolicLink() === true);
@@ -194,6 +201,24 @@ async function hashWorkingFiles(paths: readonly string[], checkout: Checkout): P
   ];
 }
 
+/** The folders of some paths that are a link, or in one: somebody put it in a folder's place. */
+async function foldersBehindLinks(
+  paths: readonly string[],
+  { folder }: Checkout,
+): Promise<ReadonlySet<string>> {
+  const { realpath } = await import("node:fs/promises");
+  const root = await realpath(folder);
+  const folders = [...new Set(paths.map((path) => posix.dirname(path)))];
+  const behind = await Promise.all(
+    folders.map(async (path) => {
+      const place = posix.join(root, path);
+      // One that is gone is no link.
+      return (await realpath(place).catch(() => place)) === place ? [] : [path];
+    }),
+  );
+  return new Set(behind.flat());
+}
+
 /** A path as git quotes it: one line, whatever line breaks it has. */
 function gitQuoted(path: string): string {
   // oxlint-disable-next-line no-control-regex
@@ -205,8 +230,7 @@ function gitQuoted(path: string): string {
 
 function requireFiles(recipe: ImageRecipe, paths: readonly string[], checkout: Checkout): void {
   const idle = recipe.inputs?.find(
-    (pattern) =>
-      !pattern.startsWith("!") && !paths.some((path) => picomatch.isMatch(path, pattern, { dot: true })),
+    (pattern) => !pattern.startsWith("!") && !paths.some((path) => picomatch.isMatch(path, pattern, GLOB)),
   );
   if (idle !== undefined) {
     throw new KilnError(`The pattern "${idle}" in the image's inputs matches no file`, {
@@ -249,15 +273,6 @@ function gitError(checkout: Checkout, command: string, stderr: string): KilnErro
       state,
       next: "Run actions/checkout before this step.",
     });
-  }
-  if (/beyond a symbolic link|outside repository/i.test(stderr)) {
-    return new KilnError(
-      "A path of the image's content is behind a symbolic link, or outside the repository",
-      {
-        state: `Nothing was changed. ${state}`,
-        next: "Name the file or folder where it really is: git follows no links, and neither may what is released.",
-      },
-    );
   }
   return new KilnError(`git does not know commit ${checkout.commit} in this checkout`, {
     state,
