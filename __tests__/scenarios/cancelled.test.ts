@@ -413,7 +413,7 @@ describe("cancelled at any stage, nothing is left and the re-run releases", () =
     );
   });
 
-  test.each(cases)("$name", { timeout: 240_000 }, async (each) => {
+  test.each(cases.map((each) => [each.name, each] as const))("%s", { timeout: 240_000 }, async (_, each) => {
     await using stage = await open(each);
     const theirs = await others(stage);
     const before = { running: stage.running("web-dev"), theirs: theirs() };

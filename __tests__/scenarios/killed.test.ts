@@ -296,7 +296,9 @@ function pointsOf(story: Story, count: number, bake: readonly number[]): readonl
 }
 
 describe("killed at any request, the next attempt finishes it, and nothing is doubled", () => {
-  test.each(STORIES)("$name", { timeout: 7_200_000 }, async (story) => {
+  const stories = STORIES.map((story) => [story.name, story] as const);
+
+  test.each(stories)("%s", { timeout: 7_200_000 }, async (_, story) => {
     const { count, bake, end, log } = await undisturbed(story);
     expect(end, log).toMatchObject({ code: 0, locks: [], leftovers: [] });
     const points = pointsOf(story, count, bake);
