@@ -49,6 +49,19 @@ for (const path of sources) {
   });
 }
 
+/** What redaction makes expressions of: signs that are escaped, several of the same, several that escape each other. */
+const SECRETS = [
+  "abc",
+  "a'b\"c$d%e",
+  "p%%%%q",
+  "a''\"\"$$%%b",
+  "x\\'\"y'\\z",
+  "one line\nand\\n another",
+  "🦊é<&>",
+  "aaa   bbb",
+  "\\a\\b\\\\c",
+];
+
 /** Those that are put together of parts, as the product has them then. */
 async function builtExpressions(): Promise<Expression[]> {
   const built: Expression[] = [];
@@ -77,6 +90,8 @@ async function builtExpressions(): Promise<Expression[]> {
       ["x"],
       "",
     );
+    const { Secrets } = await import("../../src/domain/secrets.ts");
+    new Secrets().add(SECRETS);
   } finally {
     globalThis.RegExp = Original;
   }
@@ -116,6 +131,7 @@ describe("regular expressions", () => {
     expect(literals.length).toBeGreaterThan(100);
     // Each is built below.
     expect([...new Set(constructed)]).toEqual([
+      "src/domain/secrets.ts",
       "src/image/base-image.ts",
       "src/image/packer-output.ts",
       "src/image/packer.ts",

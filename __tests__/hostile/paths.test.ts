@@ -14,6 +14,7 @@ import { linksOutside } from "../../src/image/content-links.ts";
 import { contentFiles } from "../../src/image/digest.ts";
 import { KeptLog, plainGit, realPrograms, ScriptedPrograms, VirtualClock } from "../image/programs.ts";
 import { hostileText, told } from "./texts.ts";
+import { Secrets } from "../../src/domain/secrets.ts";
 
 /** Real git in a repository, beside which there is what nobody pushed. */
 
@@ -223,10 +224,12 @@ describe("names of files", () => {
       {
         recipe: recipe({ template: "-var-file=x.pkr.hcl" }),
         secretVars: {},
+        sensitive: new Set(),
         imageName: "a",
         version: "v",
         commit,
         tags: {},
+        mark: "m",
         region: "eu-west-1",
       },
       {
@@ -238,6 +241,8 @@ describe("names of files", () => {
         signal: new AbortController().signal,
         token: "t",
         onStarted: () => undefined,
+        onMade: () => undefined,
+        secrets: new Secrets(),
       },
     );
     const last = programs.calls.map(({ args }) => args.at(-1));

@@ -9,6 +9,7 @@ import { runSmokeTest } from "../../src/commands/smoke-test.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { ROOT } from "../documents/markdown.ts";
 import { KeptLog } from "../image/programs.ts";
+import { Secrets } from "../../src/domain/secrets.ts";
 
 /** The product's sources without comments of the kind that a shell could stand in. */
 const sources = globSync("src/**/*.ts", { cwd: ROOT }).map((path) => ({
@@ -34,7 +35,7 @@ test("commands of the runner are given in the action's own folder only", () => {
   const printing = sources.filter(({ text }) =>
     /core\.info\(|\bconsole\.(?:log|error|warn|info)|process\.stdout/.test(text),
   );
-  expect(printing.map(({ path }) => path)).toEqual(["src/action/log.ts"]);
+  expect(printing.map(({ path }) => path)).toEqual(["src/action/workflow.ts"]);
 });
 
 test("what a shell would run is an argument of a smoke test", async () => {
@@ -65,6 +66,8 @@ environments:
         log,
         signal: new AbortController().signal,
         workspace: folder,
+        secrets: new Secrets(),
+        unfinished: { programStarted: () => undefined, programEnded: () => undefined },
       },
     );
     expect(why).toBeUndefined();

@@ -9,6 +9,7 @@ import { pagesOf } from "../../src/aws/pages.ts";
 import type { PruneResult } from "../../src/domain/result.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { InvalidInputError } from "../../src/domain/errors.ts";
+import { Secrets } from "../../src/domain/secrets.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -89,7 +90,7 @@ describe("the result as an output", () => {
     });
     vi.stubEnv("GITHUB_OUTPUT", "");
     try {
-      work(new PublishedFacts("prune"));
+      work(new PublishedFacts("prune", new Secrets()));
     } finally {
       write.mockRestore();
     }
@@ -169,13 +170,13 @@ environments: { e: { ${key === "branches" ? `branches: ${list(count)}, ` : ""}ta
 });
 
 test("the post step reads what Packer printed however long it is", async () => {
-  const { tracesOf } = await import("../../src/image/sweep.ts");
+  const { madeOf } = await import("../../src/image/bake-traces.ts");
   expect(
-    await tracesOf(
+    await madeOf(
       (async function* () {
         for (let index = 0; index < 100_000; index += 1) yield "    amazon-ebs.web: x";
-        yield "    amazon-ebs.web: AMI: ami-0123456789abcdef0";
+        yield "    amazon-ebs.web: Instance ID: i-0123456789abcdef0";
       })(),
     ),
-  ).toEqual({ image: "ami-0123456789abcdef0" });
+  ).toEqual({ instance: "i-0123456789abcdef0" });
 });

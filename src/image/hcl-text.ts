@@ -139,7 +139,7 @@ const PATTERNS = {
   comment: /(?:#|\/\/)[^\n]*|\/\*[^]*?(?:\*\/|$)/y,
   word: /[\p{L}_][\p{L}\p{N}_-]*/uy,
   number: /\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y,
-  heredoc: /<<(-?)([\p{L}_][\p{L}\p{N}_-]*)\r?\n([^]*?)^[^\S\n]*\2[^\S\n]*$/muy,
+  heredoc: /<<(-?)([\p{L}_][\p{L}\p{N}_-]*)\r?\n/uy,
 } as const;
 
 function tokensOf(text: string): readonly Token[] {
@@ -155,14 +155,13 @@ function tokensOf(text: string): readonly Token[] {
   };
   while (at < text.length) {
     const skipped = match(PATTERNS.blank, at) ?? match(PATTERNS.comment, at);
-    const heredoc = match(PATTERNS.heredoc, at);
+    const heredoc = heredocFrom(match(PATTERNS.heredoc, at), text);
     const word = match(PATTERNS.word, at);
     const number = match(PATTERNS.number, at);
     if (skipped !== null) at += skipped[0].length;
     else if (text[at] === "\n") push("end-of-line", "\n", [], 1);
-    else if (heredoc !== null) {
-      const content = heredocText(heredoc[3] ?? "", heredoc[1] === "-");
-      push("string", content, [content], heredoc[0].length);
+    else if (heredoc !== undefined) {
+      push("string", heredoc.content, [heredoc.content], heredoc.length);
     } else if (text[at] === '"') {
       const { pieces, length } = quoted(text, at);
       push("string", pieces.join(""), pieces, length);
@@ -173,13 +172,32 @@ function tokensOf(text: string): readonly Token[] {
   return tokens;
 }
 
-function heredocText(content: string, indented: boolean): string {
-  if (!indented) return content;
+/** A heredoc from its header on, up to the line that is its word; undefined where no line is. */
+function heredocFrom(
+  header: RegExpExecArray | null,
+  text: string,
+): { readonly content: string; readonly length: number } | undefined {
+  if (header === null) return undefined;
+  const [opening, dash, word] = header;
+  const begin = header.index + opening.length;
+  for (let start = begin; start <= text.length;) {
+    const newline = text.indexOf("\n", start);
+    const end = newline === -1 ? text.length : newline;
+    if (text.slice(start, end).trim() === word) {
+      const content = text.slice(begin, start);
+      return { content: dash === "-" ? unindented(content) : content, length: end - header.index };
+    }
+    start = end + 1;
+  }
+  return undefined;
+}
+
+function unindented(content: string): string {
   const lines = content.split("\n");
   const depths = lines
     .filter((line) => line.trim() !== "")
     .map((line) => line.length - line.trimStart().length);
-  const depth = Math.min(...depths);
+  const depth = depths.reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
   return lines.map((line) => line.slice(depth)).join("\n");
 }
 
