@@ -80,6 +80,10 @@ const STOP: Story = {
   },
   run: (stage) => stage.rollBack([HERE], ROLLING),
   end: released,
+  // The deploy was stopped before the run failed: the environment runs its record again, and there is no older one.
+  mayEnd: (error, stage) =>
+    String(error).includes("Nothing to roll back to") &&
+    stage.running("web").join() === [stage.oldImage, stage.oldImage].join(),
 };
 
 const STATUS: Story = {
@@ -152,4 +156,19 @@ test("what fails twice at the same time fails the run, not the process", async (
   stage.sandbox.faults.inject({ action: /^(?:GetCallerIdentity|DescribeImages)$/ }, no, { times: 9 });
   const { error } = await STATUS.run(stage);
   expect(String(error)).toContain("The role may not do");
+});
+
+test("a rollback that is run again while its refresh goes on takes it up, and does not stop it", async () => {
+  await using stage = await ROLLBACK.open();
+  const no = { kind: "reply", status: 403, code: "AccessDenied", message: "no" } as const;
+  const watching = { action: "DescribeInstanceRefreshes", after: "StartInstanceRefresh" };
+  stage.sandbox.faults.inject(watching, no, { times: 2 });
+  const first = await ROLLBACK.run(stage);
+  expect(String(first.error)).toContain("Stopped watching the instance refresh");
+  stage.sandbox.faults.clear();
+  await stage.finishRun();
+  const { error } = await ROLLBACK.run(stage);
+  expect(error).toBeUndefined();
+  expect(stage.sandbox.autoScaling.refreshes("web").map(({ status }) => status)).toEqual(["Successful"]);
+  expect(stage.running("web")).toEqual([stage.newImage, stage.newImage]);
 });
