@@ -1,1 +1,0 @@
-import{c as s,e,_ as a,a as c,f as n}from"./DescribeLaunchTemplateVersionsCommand-YfgkPaEU.js";class m extends(s(c,a,"CopyImage",e)){}class o extends(s(c,a,"DescribeInstanceTypes",n)){}export{m as C,o as D};

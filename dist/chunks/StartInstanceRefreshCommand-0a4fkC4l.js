@@ -1,1 +1,0 @@
-import{c as s,C as e,_ as a,d as n,R as c,S as t}from"./DescribeInstanceRefreshesCommand-r8by9Ozm.js";class r extends(s(n,a,"CancelInstanceRefresh",e)){}class R extends(s(n,a,"RollbackInstanceRefresh",c)){}class l extends(s(n,a,"StartInstanceRefresh",t)){}export{r as C,R,l as S};

@@ -1,1 +1,0 @@
-import{t as e}from"./getSSOTokenFromFile-C7ekQ_De.js";import{f as o}from"./index-DoeNeUpJ.js";const r={getFileRecord:()=>o,interceptFile(e,r){o[e]=Promise.resolve(r)},getTokenRecord:()=>e,interceptToken(o,r){e[o]=r}};export{r as e};

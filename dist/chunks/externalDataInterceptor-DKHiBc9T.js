@@ -1,0 +1,1 @@
+import{t as e}from"./getSSOTokenFromFile-B2Xi0If5.js";import{f as o}from"./index-ZNIUND4Z.js";const r={getFileRecord:()=>o,interceptFile(e,r){o[e]=Promise.resolve(r)},getTokenRecord:()=>e,interceptToken(o,r){e[o]=r}};export{r as e};

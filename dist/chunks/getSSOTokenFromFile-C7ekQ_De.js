@@ -1,1 +1,0 @@
-import{readFile as o}from"node:fs/promises";import{createHash as s}from"node:crypto";import{join as r}from"node:path";import{g as t}from"./index-DoeNeUpJ.js";const a=o=>{const a=s("sha1").update(o).digest("hex");return r(t(),".aws","sso","cache",`${a}.json`)},e={},n=async s=>{if(e[s])return e[s];const r=a(s),t=await o(r,"utf8");return JSON.parse(t)};export{n as a,a as g,e as t};

@@ -1,0 +1,1 @@
+function n(n){return n.replace(/[\t\p{Zl}\p{Zp}]/gu," ").replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu,"").replaceAll("##[","## [")}function e(n){return n.split(/\r\n|[\r\n]/)}function r(n,e){return n.length<=e?n:`${p(n,e-t.length)}${t}`}const t="… (cut)";function p(n,e){return n.slice(0,e).replace(/[\uD800-\uDBFF]$/,"")}export{e as l,n as p,r as s,p as w};
