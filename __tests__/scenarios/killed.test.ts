@@ -114,7 +114,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a deploy to two regions",
-    every: 23,
+    every: 47,
     prepare: async (stage) => {
       await twoTargets(stage, "dev", AWAY);
       await stage.seedImage();
@@ -132,7 +132,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a promotion to two targets",
-    every: 23,
+    every: 47,
     prepare: async (stage) => {
       await twoTargets(stage, "qa");
       await release(stage, "develop");
@@ -143,7 +143,7 @@ const STORIES: readonly Story[] = [
   { name: "a rollback", every: 9, prepare: threeReleases, job: rollback, groups: ["web-dev"] },
   {
     name: "a rollback of two targets",
-    every: 29,
+    every: 53,
     prepare: async (stage) => {
       await twoTargets(stage);
       await threeReleases(stage);
@@ -153,7 +153,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a prune",
-    every: 5,
+    every: 13,
     speed: PRUNE_SPEED,
     prepare: (stage) => oldImages(stage, [HOME]),
     job: prune,
@@ -161,7 +161,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a prune of two regions",
-    every: 9,
+    every: 23,
     speed: PRUNE_SPEED,
     prepare: (stage) => oldImages(stage, [HOME, AWAY]),
     job: prune,
@@ -169,7 +169,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a deploy that takes a dead run's lock over",
-    every: 23,
+    every: 37,
     prepare: async (stage) => {
       await stage.seedImage();
       await stage.copy.push("develop");
@@ -180,7 +180,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a deploy with a bake, and the machine dies too",
-    every: 31,
+    every: 53,
     speed: 240,
     bakes: true,
     prepare: (stage) => stage.copy.push("develop"),
