@@ -9,7 +9,6 @@ import {
   EnableImageDeregistrationProtectionCommand,
   type Image as Ec2Image,
 } from "@aws-sdk/client-ec2";
-import { unlessGone } from "../aws/errors.ts";
 import { pagesOf } from "../aws/pages.ts";
 import { hasCode } from "../domain/errors.ts";
 import { isImageId, TAG } from "../domain/image.ts";
@@ -156,13 +155,12 @@ export async function deregisterWithSnapshots(ec2: EC2Client, image: StoredImage
   if (image.protection !== "none") await unprotect(ec2, image);
   if (image.protection === "with cooldown") return "cooling down";
   try {
-    const answer = await unlessGone(
-      ec2.send(new DeregisterImageCommand({ ImageId: image.id, DeleteAssociatedSnapshots: true })),
+    const { DeleteSnapshotResults = [] } = await ec2.send(
+      new DeregisterImageCommand({ ImageId: image.id, DeleteAssociatedSnapshots: true }),
     );
     return {
-      left: (answer?.DeleteSnapshotResults ?? []).flatMap(
-        ({ SnapshotId: snapshot = "?", ReturnCode: code }) =>
-          code === "success" ? [] : [{ snapshot, code: code ?? "no code" }],
+      left: DeleteSnapshotResults.flatMap(({ SnapshotId: snapshot = "?", ReturnCode: code }) =>
+        code === "success" ? [] : [{ snapshot, code: code ?? "no code" }],
       ),
     };
   } catch (error) {
