@@ -90,9 +90,12 @@ test("texts of Packer, of a commit, of an actor, of tags and of AWS are texts", 
   const refused = await stage.run({ ...job, ref: "refs/heads/develop" });
   expect(refused.code).toBe(1);
   expect(refused.log).toContain("InvalidParameterValue");
+  // Kiln's own: the token and the job's keys.
+  const { AWS_ACCESS_KEY_ID = "", AWS_SECRET_ACCESS_KEY = "" } = stage.sandbox.environment();
+  const own = [TOKEN, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY].map((secret) => `add-mask ${secret}`);
   for (const { log } of [failed, refused]) {
     const given = otherCommands(log);
-    expect(given.filter((command) => command !== `add-mask ${TOKEN}`)).toEqual([]);
+    expect(given.filter((command) => !own.includes(command))).toEqual([]);
     expect(given.length).toBeGreaterThan(0);
   }
 });

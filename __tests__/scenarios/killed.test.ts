@@ -93,7 +93,7 @@ const prune = { ...dispatch, event: "schedule", inputs: { command: "prune" } };
 const STORIES: readonly Story[] = [
   {
     name: "a deploy",
-    every: 1,
+    every: 3,
     prepare: async (stage) => {
       await stage.seedImage();
       await stage.copy.push("develop");

@@ -7,6 +7,7 @@ import { whyNotLaunchable } from "../image/trust.ts";
 import { chooseRestore, originOf } from "../release/history.ts";
 import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
+import { forgetStopped, wasStopped } from "../release/stopped.ts";
 import { observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { regionsOf } from "./image.ts";
 import { homeOf } from "./plan.ts";
@@ -27,18 +28,23 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
   const { page, states } = await look(environment, request, ports);
   const history = page.records;
   const [newest] = history;
-  const coming = await whatIsUnderWay(states, history, environment, request, ports);
-  // While something unrecorded runs or is on its way, the release before it is the newest recorded one.
+  const after = page.highestNumber;
+  const [coming, stoppedBefore] = await Promise.all([
+    whatIsUnderWay(states, history, environment, request, ports),
+    wasStopped(ports.repository, { environment: environment.name, after }),
+  ]);
+  // While something unrecorded runs or is on its way, or was stopped, the release before it is the newest recorded one.
   const isLeft =
     newest !== undefined &&
-    (coming.some(isUnrecorded) || runsUnrecorded(states, history) || isOwn(newest, request));
+    (stoppedBefore || coming.some(isUnrecorded) || runsUnrecorded(states, history) || isOwn(newest, request));
   const choice =
     isLeft && request.to === "previous"
       ? { kind: "found" as const, record: newest }
       : chooseRestore(history, request.to);
   if (choice.kind === "none") throw await noSuchRelease(choice.why, history, homeOf(environment), ports);
   const isNewest = newest !== undefined && sameImages(choice.record, newest);
-  const stopped = await stopAll(isNewest ? coming : coming.filter(isUnrecorded), environment, request, ports);
+  const toStop = isNewest ? coming : coming.filter(isUnrecorded);
+  const stopped = (await stopAll(toStop, after, environment, request, ports)) || stoppedBefore;
   await restore(choice.record, page, stopped, environment, request, ports);
 }
 
@@ -96,6 +102,16 @@ async function restore(
     },
     ports,
   );
+  if (somethingStopped && !request.dryRun) await forgetNote(environment.name, ports);
+}
+
+/** A note that cannot be deleted does no harm: with the record it says nothing any more. */
+async function forgetNote(environment: string, { repository, log }: Ports): Promise<void> {
+  try {
+    await forgetStopped(repository, environment);
+  } catch (error) {
+    log.debug(`The note was left: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Two rollbacks at the same time, and the other one has gone back further: `previous` does not go forward again. */
@@ -132,7 +148,7 @@ async function stopWhatComes(
       log: { ...ports.log, notice: () => undefined },
     });
     const coming = await whatIsUnderWay(states, page.records, environment, request, ports);
-    return await stopAll(coming.filter(isUnrecorded), environment, request, ports);
+    return await stopAll(coming.filter(isUnrecorded), page.highestNumber, environment, request, ports);
   } catch (error) {
     if (!(error instanceof KilnError) || error instanceof CancelledError) throw error;
     ports.log.warning(`What ${environment.name} is doing could not be stopped: ${error.message}`);

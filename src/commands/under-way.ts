@@ -3,6 +3,7 @@ import { RolloutError } from "../domain/errors.ts";
 import { isImageId, TAG } from "../domain/image.ts";
 import { findByIds } from "../image/catalogue.ts";
 import type { ReleaseRecord } from "../release/record.ts";
+import { noteStopped } from "../release/stopped.ts";
 import { followRefresh } from "../rollout/follow.ts";
 import { imagesOfVersions } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
@@ -89,13 +90,19 @@ async function broughtImage(
   return (await imagesOfVersions(ec2, id, [version])).get(`${id}@${version}`);
 }
 
-/** Has AWS roll all of these refreshes back; true where that brought each of them back. */
+/**
+ * Has AWS roll all of these refreshes back; true where that brought each of them back.
+ * @param after the newest record's number: noted before, for a run that may have to finish what this one began
+ */
 export async function stopAll(
   coming: readonly UnderWay[],
+  after: number,
   environment: Environment,
   request: RollbackRequest,
   ports: Ports,
 ): Promise<boolean> {
+  if (coming.length > 0 && !request.dryRun)
+    await noteStopped(ports.repository, { environment: environment.name, after }, request.run);
   const stopped = await Promise.all(
     coming.map(({ state }) => stopRefresh(state, environment, request, ports)),
   );
