@@ -43,6 +43,25 @@ describe("the ledger", () => {
     });
   });
 
+  test("is found behind other tags that sort before it, by one more request for that environment alone", async () => {
+    push(record(7));
+    push(record(3, { tag: { prefix: "release", environment: "qa", number: 3 } }));
+    for (let tag = 0; tag < 30; tag += 1) repository.push(`release/production/v${tag}`, "mine", COMMIT);
+    const pages = await readLedger(repository, "release", ["production", "qa"], log);
+    expect(pages.get("production")?.newest).toStrictEqual(record(7));
+    expect(pages.get("qa")?.highestNumber).toBe(3);
+    expect(repository.asked.map(({ prefixes, count }) => [prefixes.length, count])).toStrictEqual([
+      [2, 20],
+      [1, 100],
+    ]);
+  });
+
+  test("that nobody can see for other tags is not taken for an empty one", async () => {
+    push(record(7));
+    for (let tag = 0; tag < 120; tag += 1) repository.push(`release/production/v${tag}`, "mine", COMMIT);
+    await expect(read()).rejects.toThrow("hide those that are: release/production/");
+  });
+
   test("reads several environments in one request, a few tags of each", async () => {
     push(record(3));
     push(record(7, { tag: { prefix: "release", environment: "qa", number: 7 } }));

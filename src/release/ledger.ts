@@ -18,7 +18,11 @@ export interface LedgerPage {
   readonly highestNumber: number;
 }
 
-/** Reads the newest records of several environments in one request, whatever the history's length. */
+/**
+ * Reads the newest records of several environments in one request, whatever the history's length; in a second one where
+ * other tags, whose names sort behind numbers, hide the records of an environment.
+ * @throws KilnError where they hide them all the same
+ */
 export async function readLedger(
   repository: Repository,
   prefix: string,
@@ -28,12 +32,25 @@ export async function readLedger(
 ): Promise<ReadonlyMap<string, LedgerPage>> {
   const refPrefix = (environment: string): string => `refs/tags/${prefix}/${environment}/`;
   const found = await repository.newestTags(environments.map(refPrefix), count);
-  return new Map(
-    environments.map((environment) => [
-      environment,
-      toPage(`${prefix}/${environment}`, found.get(refPrefix(environment)) ?? [], log),
-    ]),
-  );
+  const pages = new Map<string, LedgerPage>();
+  const hidden: string[] = [];
+  for (const environment of environments) {
+    const refs = found.get(refPrefix(environment)) ?? [];
+    const page = toPage(`${prefix}/${environment}`, refs, log);
+    pages.set(environment, page);
+    if (page.newest === undefined && refs.length >= count) hidden.push(environment);
+  }
+  if (hidden.length === 0) return pages;
+  if (count >= HISTORY_READ) throw hiddenRecords(prefix, hidden, count);
+  return new Map([...pages, ...(await readLedger(repository, prefix, hidden, log, HISTORY_READ))]);
+}
+
+function hiddenRecords(prefix: string, environments: readonly string[], count: number): KilnError {
+  const where = environments.map((environment) => `${prefix}/${environment}/`).join(", ");
+  return new KilnError(`The last ${count} tags by name are no records, and hide those that are: ${where}`, {
+    state: "What the environment runs by its records cannot be told. Nothing was changed.",
+    next: "Delete these tags, or give them other names; a tag ruleset keeps others from making such.",
+  });
 }
 
 function toPage(path: string, refs: readonly TagRef[], log: Log): LedgerPage {
