@@ -461,30 +461,44 @@ export class ReleaseStage implements AsyncDisposable {
 
   /** A lock, as a run that was killed left it. */
   async abandonLock(ref: string): Promise<void> {
+    await this.#lock(ref, { status: "completed", conclusion: "failure" });
+  }
+
+  /**
+   * Has another run take over, and release, what locks are left by runs that have ended; those of live ones stay. GitHub
+   * may make a lock after the run that asked for it has given up, asked again, and ended.
+   */
+  async takeOverLocks(): Promise<void> {
+    for (const name of this.locks()) {
+      const { repository, lock } = await this.#lock(`refs/${name}`, { status: "in_progress" });
+      await releaseLock(repository, lock);
+    }
+  }
+
+  async #lock(
+    ref: string,
+    run: { readonly status: "completed" | "in_progress"; readonly conclusion?: "failure" },
+  ) {
     this.#runs += 1;
-    const run = String(this.#runs);
-    this.sandbox.repository.addRun({ id: this.#runs, status: "completed", conclusion: "failure" });
+    const id = String(this.#runs);
+    this.sandbox.repository.addRun({ id: this.#runs, ...run });
     const repository = createRepository(this.#octokit(), "acme/web");
-    const url = `https://github.com/acme/web/actions/runs/${run}`;
-    await takeLock(
+    const url = `https://github.com/acme/web/actions/runs/${id}`;
+    const quiet = () => undefined;
+    const { lock } = await takeLock(
       {
         what: { ref, name: ref, tag: "kiln-lock" },
         commit: this.#commit,
-        run: { id: run, attempt: "1", url, actor: "octocat" },
+        run: { id, attempt: "1", url, actor: "octocat" },
         timeout: 0,
       },
       {
         repository,
         clock: this.time,
-        log: {
-          info: () => undefined,
-          debug: () => undefined,
-          notice: () => undefined,
-          warning: () => undefined,
-          group: (_, work) => work(),
-        },
+        log: { info: quiet, debug: quiet, notice: quiet, warning: quiet, group: (_, work) => work() },
         signal: new AbortController().signal,
       },
     );
+    return { repository, lock };
   }
 }
