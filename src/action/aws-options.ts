@@ -1,7 +1,7 @@
-import { getIDToken } from "@actions/core";
 import type { AwsClientOptions, AwsClients } from "../aws/clients.ts";
 import type { Run } from "../commands/ports.ts";
 import type { Environment } from "../domain/application.ts";
+import { idTokenRequest, requestIdToken } from "./id-token.ts";
 import { userAgent } from "./user-agent.ts";
 import { wallClock } from "./wall-clock.ts";
 import { hideSecrets, workflow } from "./workflow.ts";
@@ -11,8 +11,9 @@ export function awsOptions(run: Run): AwsClientOptions {
   const agent = userAgent(run);
   const { env } = process;
   const [accessKeyId, secretAccessKey] = [env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]];
+  const tokenRequest = idTokenRequest(env);
   const renewable =
-    env["ACTIONS_ID_TOKEN_REQUEST_URL"] !== undefined &&
+    tokenRequest !== undefined &&
     // With a profile the SDK does not look at the environment's key.
     env["AWS_PROFILE"] === undefined &&
     accessKeyId !== undefined &&
@@ -24,7 +25,7 @@ export function awsOptions(run: Run): AwsClientOptions {
     onSecrets: hideSecrets,
     env: { accessKeyId, secretAccessKey, sessionToken: env["AWS_SESSION_TOKEN"] },
     idToken: async (audience) => {
-      const token = await getIDToken(audience);
+      const token = await requestIdToken(tokenRequest, audience, wallClock);
       hideSecrets([token]);
       return token;
     },
