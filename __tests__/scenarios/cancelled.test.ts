@@ -414,6 +414,8 @@ describe("cancelled at any stage, nothing is left and the re-run releases", () =
   test.each(cases.map((each) => [each.name, each] as const))("%s", { timeout: 240_000 }, async (_, each) => {
     await using stage = await open(each);
     const theirs = await others(stage);
+    // Somebody else's refresh may have taken the only instance out just now.
+    await until("an instance is in service", () => stage.running("web-dev").length > 0);
     const before = { running: stage.running("web-dev"), theirs: theirs() };
     const base = new Set(before.running);
     if (each.hold !== undefined) {
