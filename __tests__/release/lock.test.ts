@@ -3,6 +3,7 @@ import { CancelledError } from "../../src/domain/errors.ts";
 import {
   bakeLock,
   CLAIMS,
+  deleteOwnClaims,
   environmentLock,
   type LockHolder,
   type LockOrder,
@@ -12,6 +13,7 @@ import {
   releaseLock,
   takeLock,
 } from "../../src/release/lock.ts";
+import { formatHolder } from "../../src/release/lock-holder.ts";
 import { KeptLog, VirtualClock } from "../image/programs.ts";
 import { InMemoryRepository } from "./in-memory-repository.ts";
 import { COMMIT } from "./records.ts";
@@ -368,6 +370,21 @@ test("two jobs of one run that write their locks in the same second do not take 
   };
   await take(RUN);
   await expect(take(RUN, { timeout: 5000 })).rejects.toThrow("still locked");
+});
+
+test("claims that an earlier attempt of this run left are deleted, and nobody else's", async () => {
+  const what = environmentLock("production");
+  const claim = async (run: LockHolder): Promise<string> => {
+    const message = formatHolder(what.name, run, "x");
+    const sha = await repository.createTag({ name: "claim", message, commit: COMMIT });
+    const ref = `${CLAIMS}${sha}`;
+    await repository.createRef(ref, sha);
+    return ref;
+  };
+  await claim(RUN);
+  const kept = [await claim(OTHER), await claim({ ...RUN, attempt: "2" })];
+  await deleteOwnClaims(repository, { ...RUN, attempt: "2" });
+  expect([...repository.refs.keys()]).toEqual(kept);
 });
 
 test("a lock is noted before it is taken, and in each form that it gets", async () => {

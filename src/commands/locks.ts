@@ -1,5 +1,6 @@
 import { CancelledError } from "../domain/errors.ts";
 import {
+  deleteOwnClaims,
   type Lock,
   type Lockable,
   type LockOrder,
@@ -37,6 +38,7 @@ export async function holding<T>(
 ): Promise<T> {
   ports.signal.throwIfAborted();
   const order: LockOrder = { ...orderOf(what, commit, run, ports), timeout, meanwhile, notes, inherit };
+  if (run.attempt !== "1") await tidyClaims(run, ports);
   const { contended, lock } = await takeLock(order, ports);
   // With notes in it the lock is another object: it is released as whichever it is.
   const forms = [lock];
@@ -55,6 +57,15 @@ export async function holding<T>(
   }
   await letGo(forms, ports);
   return result;
+}
+
+/** What is left of one blocks nobody. */
+async function tidyClaims(run: Run, { repository, log }: Ports): Promise<void> {
+  try {
+    await deleteOwnClaims(repository, run);
+  } catch (error) {
+    log.debug(`Claims could not be looked for: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Lets go a lock that a dead run holds, after what it noted there was finished; false where there is none. */

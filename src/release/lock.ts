@@ -203,6 +203,22 @@ const WHY_UNKNOWN: Readonly<Record<"active" | "forbidden" | "gone", string | und
 /** Beside all locks: who creates one of these may delete the dead lock that it is named after, and nobody else. */
 export const CLAIMS = "refs/kiln/takeover/";
 
+/** Claims that are looked at: there is one for the seconds in which a dead lock is deleted. */
+const MOST_CLAIMS = 100;
+
+/** Deletes the claims that earlier attempts of this very run left, which died right after they deleted a dead lock. */
+export async function deleteOwnClaims(
+  repository: Repository,
+  run: Pick<LockHolder, "id" | "attempt">,
+): Promise<void> {
+  const found = await repository.newestTags([CLAIMS], MOST_CLAIMS);
+  for (const { name, tag } of found.get(CLAIMS) ?? []) {
+    const holder = parseHolder(tag?.message ?? "");
+    if (holder?.id === run.id && holder.attempt !== run.attempt)
+      await repository.deleteRef(`${CLAIMS}${name}`);
+  }
+}
+
 type Takeover = Pick<LockOrder, "run" | "inherit" | "onIntended" | "onGone">;
 
 /**
