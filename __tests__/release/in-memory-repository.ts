@@ -1,13 +1,8 @@
 import { createHash } from "node:crypto";
-import type {
-  CommitFiles,
-  Comparison,
-  NewCommit,
-  Repository,
-  RunState,
-  TagObject,
-  TagRef,
-} from "../../src/github/repository.ts";
+import type { CommitFiles } from "../../src/github/commit-files.ts";
+import type { NewCommit, TagObject } from "../../src/github/git-objects.ts";
+import type { TagRef } from "../../src/github/newest-tags.ts";
+import type { Comparison, Repository, RunState } from "../../src/github/repository.ts";
 
 /** A repository's refs and tag objects, with GitHub's answers. */
 export class InMemoryRepository implements Repository {

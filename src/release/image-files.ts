@@ -1,7 +1,8 @@
 import * as z from "zod";
 import { KilnError } from "../domain/errors.ts";
 import { type Digest, type ImageId, isDigest, isImageId } from "../domain/image.ts";
-import type { CommitFiles, Repository } from "../github/repository.ts";
+import type { CommitFiles } from "../github/commit-files.ts";
+import type { Repository } from "../github/repository.ts";
 
 /** What git keeps of an image, as the text of its files; nothing of it is needed to release or restore an image. */
 export interface ImageFiles {

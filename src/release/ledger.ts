@@ -1,7 +1,8 @@
 import { KilnError } from "../domain/errors.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import { formatReleaseTag, parseReleaseTag } from "../domain/release-tag.ts";
-import type { Repository, TagRef } from "../github/repository.ts";
+import type { TagRef } from "../github/newest-tags.ts";
+import type { Repository } from "../github/repository.ts";
 import { formatRecord, NotARecord, parseRecord, type ReleaseRecord } from "./record.ts";
 
 /** Records read per environment: the newest, and some behind it in case of tags that are none. */
