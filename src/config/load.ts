@@ -14,7 +14,9 @@ import {
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
 import { DEFAULT_RECORD_PREFIX } from "../domain/release-tag.ts";
-import { type Config, configSchema, DEFAULT_SMOKE_TEST_TIMEOUT, splitCommand } from "./schema.ts";
+import { splitCommand } from "./command-line.ts";
+import { DEFAULT_SMOKE_TEST_TIMEOUT } from "./rollout-schema.ts";
+import { type Config, configSchema } from "./schema.ts";
 import { readYaml } from "./yaml-text.ts";
 
 /**
