@@ -1,7 +1,7 @@
-import type { Finished, Subprocess } from "../../src/domain/ports.ts";
+import { writeFile } from "node:fs/promises";
+import type { Clock, Finished, Subprocess } from "../../src/domain/ports.ts";
 import type { Ec2World } from "../../sandbox/aws/ec2/world.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
-import type { Strand } from "./interleaving.ts";
 
 export const TEMPLATE = "packer/web.pkr.hcl";
 
@@ -10,21 +10,29 @@ export interface PlayedBake {
   readonly takes: number;
   /** Whether the template uses `image_tags`. */
   readonly tags: boolean;
+  /** What is installed, where the template writes that down. */
+  readonly inventory?: string;
 }
 
 const fine = (stdout = ""): Finished => ({ code: 0, stdout, stderr: "" });
 
 /** git and Packer as a run sees them: a checkout with one template, and bakes that take virtual time. */
 export class PlayedPrograms implements Subprocess {
-  readonly #strand: Strand;
+  readonly #clock: Pick<Clock, "sleep">;
   readonly #ec2: Ec2World;
   /** The template's git object: what decides the content. */
   readonly #object: string;
   readonly #bake: PlayedBake;
   readonly #onBuild: () => void;
 
-  constructor(strand: Strand, ec2: Ec2World, object: string, bake: PlayedBake, onBuild: () => void) {
-    this.#strand = strand;
+  constructor(
+    clock: Pick<Clock, "sleep">,
+    ec2: Ec2World,
+    object: string,
+    bake: PlayedBake,
+    onBuild: () => void,
+  ) {
+    this.#clock = clock;
     this.#ec2 = ec2;
     this.#object = object;
     this.#bake = bake;
@@ -67,9 +75,13 @@ export class PlayedPrograms implements Subprocess {
       return other !== undefined;
     };
     if (taken()) return 1;
+    // What is made for the time of the bake; it is gone when Packer ends.
+    print("==> amazon-ebs.web: Creating temporary keypair: packer_1");
+    print("==> amazon-ebs.web: Creating temporary security group for this instance: packer_2");
     print("==> amazon-ebs.web: Launching a source AWS instance...");
+    print("    amazon-ebs.web: Instance ID: i-0123456789abcdef0");
     try {
-      await this.#strand.sleep(this.#bake.takes, stopped);
+      await this.#clock.sleep(this.#bake.takes, stopped);
     } catch {
       return 1;
     }
@@ -80,6 +92,8 @@ export class PlayedPrograms implements Subprocess {
       sourceInstanceId: "i-0123456789abcdef0",
       tags: this.#bake.tags ? tags : {},
     });
+    const { inventory } = this.#bake;
+    if (inventory !== undefined) await writeFile(env["PKR_VAR_inventory_file"] ?? "", inventory);
     print("==> Builds finished. The artifacts of successful builds are:");
     print("--> amazon-ebs.web: AMIs were created:");
     print(`${HOME.region}: ${id}`);

@@ -48,6 +48,23 @@ const DEPLOY: Story = {
   end: (stage) => ({ ...end(stage, DEPLOY.groups), running: stage.running("web"), image: stage.newImage }),
 };
 
+/** Packer is played: its own requests are its own affair. */
+const BAKE: Story = {
+  name: "a deploy with a bake",
+  groups: ["web"],
+  open: DEPLOY.open,
+  run: (stage) => stage.deploy([HERE], ROLLING),
+  end: (stage) => ({
+    ...end(stage, BAKE.groups),
+    builds: stage.builds,
+    baked: stage.sandbox.ec2
+      .images(HOME)
+      .filter(({ sourceInstanceId }) => sourceInstanceId !== undefined)
+      .map(({ name, tags }) => [name, Object.keys(tags).toSorted()]),
+    bakeLocks: stage.bakeLocks(),
+  }),
+};
+
 const TWO_TARGETS: Story = {
   name: "a deploy to two regions",
   groups: ["web", { ...AWAY, name: "web-away" }],
@@ -64,6 +81,7 @@ const TWO_TARGETS: Story = {
 describe("each request failed in turn", () => {
   test.each([
     { story: DEPLOY, every: 29 },
+    { story: BAKE, every: 61 },
     { story: TWO_TARGETS, every: 47 },
   ])("$story.name", { timeout: 7_200_000 }, async ({ story, every }) => {
     const tallies = await failEach(story, Number(process.env["KILN_EVERY"] ?? (ALL ? 1 : every)));

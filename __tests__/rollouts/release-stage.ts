@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clientsOf } from "../../src/action/aws-options.ts";
 import { createAwsClients } from "../../src/aws/clients.ts";
+import { deploy } from "../../src/commands/deploy.ts";
 import { everywhere, regionsOf } from "../../src/commands/image.ts";
 import type { Ports } from "../../src/commands/ports.ts";
 import { promote } from "../../src/commands/promote.ts";
@@ -15,6 +16,7 @@ import { rollback } from "../../src/commands/rollback.ts";
 import { status } from "../../src/commands/status.ts";
 import type { Environment, RolloutSettings, Target } from "../../src/domain/application.ts";
 import { CancelledError, KilnError } from "../../src/domain/errors.ts";
+import type { Subprocess } from "../../src/domain/ports.ts";
 import type { ImageId } from "../../src/domain/image.ts";
 import type { EnvironmentResult } from "../../src/domain/result.ts";
 import { createOctokit } from "../../src/github/client.ts";
@@ -35,10 +37,13 @@ import {
   startSandbox,
   TOKEN,
 } from "../../sandbox/sandbox.ts";
+import { type PlayedBake, PlayedPrograms, TEMPLATE } from "../at-once/played-programs.ts";
 import { RECORD } from "../release/records.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
 const ROLLING = { strategy: "rolling" } as const;
+/** The git object of the template that Packer is played with. */
+const TEMPLATE_OBJECT = "cd".repeat(20);
 const DIGEST = `sha256:${"ab".repeat(32)}` as const;
 
 /** What a smoke test is played as: its exit code, and how long it takes in milliseconds of virtual time. */
@@ -84,6 +89,9 @@ export class ReleaseStage implements AsyncDisposable {
   readonly newImage: ImageId;
   /** Real milliseconds after which a request counts as not answered; undefined: the product's own. */
   answerWithin: number | undefined;
+  /** How Packer bakes, and how often it did. */
+  readonly bake: PlayedBake = { takes: 120_000, tags: false, inventory: "nginx 1.26.3-1\nopenssl 3.5.1-1\n" };
+  builds = 0;
   #runs = 0;
   readonly #held = new Set<Lock>();
 
@@ -191,6 +199,10 @@ export class ReleaseStage implements AsyncDisposable {
 
   locks(): string[] {
     return this.#refs("refs/kiln/lock/**");
+  }
+
+  bakeLocks(): string[] {
+    return this.#refs("refs/kiln/bake/**");
   }
 
   /** A record's text. */
@@ -322,6 +334,28 @@ export class ReleaseStage implements AsyncDisposable {
     };
   }
 
+  /** Smoke tests, git and Packer, as they are played. */
+  #programs(tests: Readonly<Record<string, string>>[], test: PlayedTest | undefined): Subprocess {
+    const { time } = this;
+    const played = new PlayedPrograms(time, this.sandbox.ec2, TEMPLATE_OBJECT, this.bake, () => {
+      this.builds += 1;
+    });
+    return {
+      run: (command, args) => played.run(command, args),
+      start: async (command, args, options) => {
+        if (command === "packer") return played.start(command, args, options);
+        tests.push(options.env ?? {});
+        return {
+          pid: 1,
+          output: "/dev/null",
+          exit: time.sleep(test?.takes ?? 1000).then(() => test?.code ?? 0),
+          stop: () => undefined,
+          kill: () => undefined,
+        };
+      },
+    };
+  }
+
   async #image(region: string, id: ImageId, ports: Ports) {
     const image = await describeImage(await ports.aws.ec2(region), region, id);
     if (image === undefined) throw new KilnError(`no image ${id}`);
@@ -362,19 +396,7 @@ export class ReleaseStage implements AsyncDisposable {
       aws,
       awsOf: (environment) => clientsOf(aws, environment, { id: "1", repository: "acme/web" }),
       repository: time.functions(createRepository(octokit, "acme/web")),
-      subprocess: {
-        run: () => Promise.reject(new Error("no subprocess here")),
-        start: async (_command, _args, { env = {} }) => {
-          tests.push(env);
-          return {
-            pid: 1,
-            output: "/dev/null",
-            exit: time.sleep(test?.takes ?? 1000).then(() => test?.code ?? 0),
-            stop: () => undefined,
-            kill: () => undefined,
-          };
-        },
-      },
+      subprocess: this.#programs(tests, test),
       facts: {
         publish: () => undefined,
         publishEnvironment: (_, facts) => publish(facts),
@@ -446,6 +468,26 @@ export class ReleaseStage implements AsyncDisposable {
       ...options,
       work: (request, ports) =>
         rollback({ ...request, to: "previous", reason: undefined, incident: false }, ports),
+    });
+  }
+
+  /** `deploy` of a content that no image has. */
+  deploy(targets: readonly Target[], rollout: RolloutSettings): Promise<Released> {
+    return this.release(targets, rollout, {
+      work: ({ application, ...request }, ports) =>
+        deploy(
+          {
+            ...request,
+            application: { ...application, image: { ...application.image, template: TEMPLATE } },
+            version: "v2",
+            vars: {},
+            secretVars: {},
+            sensitive: new Set(),
+            rebake: "auto",
+            allowOlder: false,
+          },
+          ports,
+        ),
     });
   }
 
