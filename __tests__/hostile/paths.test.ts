@@ -9,7 +9,7 @@ import { parseInputs } from "../../src/action/inputs.ts";
 import type { ImageRecipe } from "../../src/domain/application.ts";
 import { InvalidInputError, KilnError } from "../../src/domain/errors.ts";
 import { isRepositoryPath } from "../../src/domain/repository-path.ts";
-import { prepareBake } from "../../src/image/bake.ts";
+import { prepareBake } from "../../src/image/bake-preparation.ts";
 import { linksOutside } from "../../src/image/content-links.ts";
 import { contentFiles } from "../../src/image/digest.ts";
 import { KeptLog, plainGit, realPrograms, ScriptedPrograms, VirtualClock } from "../image/programs.ts";

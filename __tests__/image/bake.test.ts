@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CancelledError, KilnError } from "../../src/domain/errors.ts";
 import { Secrets } from "../../src/domain/secrets.ts";
-import { bake, type BakeOrder, type BakeReady, type BakeTools, prepareBake } from "../../src/image/bake.ts";
+import { bake } from "../../src/image/bake.ts";
+import type { BakeOrder, BakeReady, BakeTools } from "../../src/image/bake-order.ts";
+import { prepareBake } from "../../src/image/bake-preparation.ts";
 import { KeptLog, ScriptedPrograms, VirtualClock } from "./programs.ts";
 
 let folder: string;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { clientsOf } from "../../src/action/aws-options.ts";
 import { createAwsClients } from "../../src/aws/clients.ts";
 import { deploy } from "../../src/commands/deploy.ts";
-import { everywhere, regionsOf } from "../../src/commands/image.ts";
+import { everywhere, regionsOf } from "../../src/commands/region-images.ts";
 import type { Ports } from "../../src/commands/ports.ts";
 import { promote } from "../../src/commands/promote.ts";
 import { prune } from "../../src/commands/prune.ts";

@@ -6,7 +6,7 @@ import type { NotedRefresh } from "../commands/ports.ts";
 import { type Target, targetName } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { createOctokit } from "../github/client.ts";
-import type { StartedPacker } from "../image/bake.ts";
+import type { StartedPacker } from "../image/bake-order.ts";
 import { createRepository } from "../github/repository.ts";
 import { releaseLock } from "../release/lock.ts";
 import { isFor, recentRefreshes, rollBackActive, watchRefresh } from "../rollout/refresh.ts";

@@ -1,5 +1,5 @@
 import type { NotedRefresh, Unfinished } from "../commands/ports.ts";
-import type { StartedPacker } from "../image/bake.ts";
+import type { StartedPacker } from "../image/bake-order.ts";
 import type { Lock } from "../release/lock.ts";
 import { workflow } from "./workflow.ts";
 

@@ -1,7 +1,8 @@
 import type { Environment } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { Place } from "../image/copies.ts";
-import { allOf, bakedOrFound, findDigest, type Regions, regionsOf } from "./image.ts";
+import { bakedOrFound, findDigest } from "./image.ts";
+import { allOf, type Regions, regionsOf } from "./region-images.ts";
 import type { Ports } from "./ports.ts";
 import type { DeployRequest } from "./request.ts";
 

@@ -1,6 +1,6 @@
 import { CancelledError } from "../domain/errors.ts";
 import type { Digest } from "../domain/image.ts";
-import type { BakeOrder } from "../image/bake.ts";
+import type { BakeOrder } from "../image/bake-order.ts";
 import { formatTraces, type Made, parseTraces } from "../image/bake-traces.ts";
 import { sweepBake } from "../image/sweep.ts";
 import { BAKE_LOCKS, lockOfBake } from "../release/lock.ts";

@@ -1,5 +1,5 @@
 import { type Digest, type ImageId, TAG } from "../domain/image.ts";
-import type { Baked } from "../image/bake.ts";
+import type { Baked } from "../image/bake-order.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
 import { type ContentFile, contentFiles, contentList } from "../image/digest.ts";
 import { inventoryText } from "../image/inventory.ts";

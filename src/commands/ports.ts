@@ -3,7 +3,7 @@ import type { Environment } from "../domain/application.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
 import type { Secrets } from "../domain/secrets.ts";
 import type { EnvironmentResult, Result } from "../domain/result.ts";
-import type { StartedPacker } from "../image/bake.ts";
+import type { StartedPacker } from "../image/bake-order.ts";
 import type { Repository } from "../github/repository.ts";
 import type { Lock } from "../release/lock.ts";
 

@@ -1,7 +1,7 @@
 import { KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { readLedger } from "../release/ledger.ts";
-import { regionsOf } from "./image.ts";
+import { regionsOf } from "./region-images.ts";
 import type { Ports } from "./ports.ts";
 import { recordedImage } from "./recorded-image.ts";
 import { releaseTo } from "./release.ts";

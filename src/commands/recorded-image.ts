@@ -4,7 +4,7 @@ import { type CatalogueImage, describeImage } from "../image/catalogue.ts";
 import { copyName, findCopy, type Place } from "../image/copies.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { everywhere, publishImage, type Regions } from "./image.ts";
+import { everywhere, publishImage, type Regions } from "./region-images.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
 import type { ImageSource } from "./release-order.ts";

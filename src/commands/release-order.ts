@@ -1,6 +1,6 @@
 import type { Environment } from "../domain/application.ts";
 import type { Digest, ImageId } from "../domain/image.ts";
-import type { BakeReady } from "../image/bake.ts";
+import type { BakeReady } from "../image/bake-order.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
 import type { KeptImage } from "../release/image-files.ts";
 import type { LedgerPage } from "../release/ledger.ts";

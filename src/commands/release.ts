@@ -30,7 +30,7 @@ import {
   type Situation,
 } from "./plan.ts";
 import { freshnessOf } from "./freshness.ts";
-import { allOf } from "./image.ts";
+import { allOf } from "./region-images.ts";
 import { holding, releaseDead } from "./locks.ts";
 import { overwritten } from "./overwritten.ts";
 import { ownAccount } from "./own-account.ts";

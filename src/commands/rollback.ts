@@ -9,7 +9,7 @@ import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts"
 import type { ReleaseRecord } from "../release/record.ts";
 import { forgetStopped, wasStopped } from "../release/stopped.ts";
 import { observeTarget, type TargetState } from "../rollout/target-state.ts";
-import { regionsOf } from "./image.ts";
+import { regionsOf } from "./region-images.ts";
 import { homeOf } from "./plan.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";

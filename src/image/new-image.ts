@@ -2,7 +2,8 @@ import type { EC2Client } from "@aws-sdk/client-ec2";
 import type { AwsClients } from "../aws/clients.ts";
 import { KilnError } from "../domain/errors.ts";
 import { type ImageId, TAG } from "../domain/image.ts";
-import { bake, type Baked, type BakeOrder, type BakeReady, type BakeTools } from "./bake.ts";
+import { bake } from "./bake.ts";
+import type { Baked, BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
 import { type CatalogueImage, deregister, describeImage, tagImage, waitUntilAvailable } from "./catalogue.ts";
 
 /** An image that this run baked: available, and tagged with its snapshots. */

@@ -1,0 +1,136 @@
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ImageRecipe } from "../domain/application.ts";
+import { KilnError } from "../domain/errors.ts";
+import { TAG } from "../domain/image.ts";
+import { shortened } from "../domain/printable.ts";
+import type { BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
+import { inventoryFile } from "./inventory-file.ts";
+import {
+  findPacker,
+  hclMap,
+  isLegacyTemplate,
+  PACKER_ENVIRONMENT,
+  type PackerCall,
+  passVariables,
+  pathArgument,
+} from "./packer.ts";
+import { automaticVariableFiles } from "./sensitive-variables.ts";
+
+/** Characters of what a short call of Packer printed that are shown when it fails. */
+const MAX_OUTPUT = 20_000;
+
+/**
+ * Finds Packer, installs the template's plugins where this Packer can (`packer init`), and validates the template with
+ * the variables that the bake will have.
+ * @throws KilnError where Packer is missing or too old, or the template is invalid
+ */
+export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<BakeReady> {
+  const { recipe } = order;
+  const packer = await findPacker(tools.subprocess, tools.folder);
+  const isFolder = await stat(join(tools.folder, recipe.template)).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  const legacy = isLegacyTemplate(recipe.template, isFolder);
+  const call = passVariables(
+    legacy,
+    {
+      own: {
+        image_name: order.imageName,
+        image_version: order.version,
+        commit: order.commit,
+        inventory_file: inventoryFile(tools),
+        ...(legacy ? {} : { image_tags: hclMap(order.tags), bake_tags: hclMap({ [TAG.bake]: order.mark }) }),
+      },
+      vars: recipe.vars,
+      secretVars: order.secretVars,
+      varFiles: recipe.varFiles,
+      sensitive: order.sensitive,
+    },
+    await readVariableFiles(recipe, isFolder, tools.folder),
+    secretFile(tools),
+  );
+  if (packer.hasInit && !legacy)
+    await run(["init", pathArgument(recipe.template)], "packer init", order, tools, call);
+  await run(["validate", ...call.args, pathArgument(recipe.template)], "packer validate", order, tools, call);
+  return { packer, call };
+}
+
+/** The config file's variable files, and those that Packer loads by itself. */
+async function readVariableFiles(
+  { template, varFiles }: ImageRecipe,
+  isFolder: boolean,
+  folder: string,
+): Promise<readonly string[]> {
+  const automatic = isFolder ? await automaticVariableFiles(template, folder) : [];
+  return Promise.all([...automatic, ...varFiles].map((file) => readFile(join(folder, file), "utf8")));
+}
+
+function secretFile({ temporaryFolder }: BakeTools): string {
+  return join(temporaryFolder, "kiln-secret-vars.json");
+}
+
+async function run(
+  args: readonly string[],
+  what: string,
+  order: BakeOrder,
+  tools: BakeTools,
+  call: PackerCall,
+): Promise<void> {
+  const finished = await withSecretFile(call, tools, () =>
+    tools.subprocess.run("packer", args, {
+      cwd: tools.folder,
+      inherits: "everything",
+      env: {
+        ...environment(order),
+        ...call.env,
+        ...(what === "packer init" ? { PACKER_GITHUB_API_TOKEN: tools.token } : {}),
+      },
+    }),
+  );
+  if (finished.code === 0) return;
+  const printed = tools.secrets.redact(`${finished.stdout}\n${finished.stderr}`.trim());
+  const output = shortened(printed, MAX_OUTPUT);
+  throw new KilnError(
+    what === "packer init"
+      ? `Packer could not install the plugins that ${order.recipe.template} requires`
+      : `The Packer template ${order.recipe.template} is not valid`,
+    {
+      state: `Nothing was changed. \`${what}\` says:\n${output}`,
+      next:
+        what === "packer init" ? initHint(output) : "Correct the template or its variables, and push again.",
+    },
+  );
+}
+
+/** Since 1.3.10 the Amazon plugin is published on HashiCorp's own server only, which Packer before 1.14 does not ask. */
+function initHint(output: string): string {
+  if (/checksum file.*404|404.*checksum/is.test(output)) {
+    return "Use Packer 1.14 or newer (hashicorp/setup-packer): plugins of this age are no longer published where older ones look.";
+  }
+  if (/rate limit/i.test(output))
+    return "GitHub's rate limit was met: run the job again in some minutes, or cache PACKER_PLUGIN_PATH.";
+  return "Check the template's required_plugins and the runner's way to releases.hashicorp.com and GitHub.";
+}
+
+/** What Packer is told by its environment. */
+export function environment(order: BakeOrder): Record<string, string> {
+  return { ...PACKER_ENVIRONMENT, AWS_REGION: order.region, AWS_DEFAULT_REGION: order.region };
+}
+
+/** Has the secret variables in a file of their own, which is gone afterwards, while Packer is at work. */
+export async function withSecretFile<T>(
+  call: PackerCall,
+  tools: BakeTools,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (call.secretFile === undefined) return work();
+  const path = secretFile(tools);
+  await writeFile(path, call.secretFile, { mode: 0o600 });
+  try {
+    return await work();
+  } finally {
+    await rm(path, { force: true });
+  }
+}
