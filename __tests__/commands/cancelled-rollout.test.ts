@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { TargetBoard } from "../../src/commands/carry-out.ts";
+import { TargetBoard } from "../../src/commands/target-board.ts";
 import { cancelRollouts } from "../../src/commands/cancelled-rollout.ts";
 import type { Ports } from "../../src/commands/ports.ts";
 import type { RolloutRequest } from "../../src/commands/request.ts";

@@ -228,7 +228,10 @@ export async function failEach(story: Story, every: number): Promise<Tally[]> {
     for (let index = 0; index < count; index += 1, counted += 1) {
       if (counted % every !== 0) continue;
       tried += 1;
-      const found = await failOne(story, way, index, whole.end);
+      const found = await failOne(story, way, index, whole.end).catch((error: unknown) => ({
+        wentOn: false,
+        wrong: [told(error)],
+      }));
       if (found.wentOn) wentOn += 1;
       wrong.push(...found.wrong.map((what) => `${way.name}, request ${index}: ${what}`));
     }

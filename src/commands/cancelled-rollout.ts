@@ -4,7 +4,7 @@ import type { RolloutTools } from "../rollout/follow.ts";
 import { startBack } from "../rollout/go-back.ts";
 import { describeById, rollBackActive } from "../rollout/refresh.ts";
 import type { TargetRollout } from "../rollout/rollout.ts";
-import type { TargetBoard } from "./carry-out.ts";
+import type { TargetBoard } from "./target-board.ts";
 import type { Ports } from "./ports.ts";
 import type { ReleaseOrder } from "./release-order.ts";
 

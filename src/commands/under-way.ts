@@ -9,7 +9,7 @@ import { imagesOfVersions } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
 import { rollBackActive } from "../rollout/refresh.ts";
 import { instanceCount, type TargetState } from "../rollout/target-state.ts";
-import { rolloutTools } from "./carry-out.ts";
+import { rolloutTools } from "./prepare-target.ts";
 import type { Ports } from "./ports.ts";
 import type { RollbackRequest } from "./request.ts";
 
