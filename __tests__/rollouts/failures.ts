@@ -103,7 +103,8 @@ export const WAYS: readonly Way[] = [
   },
   {
     name: "AWS: the id that was just made is not found",
-    match: { action: /^Describe(?:Images|LaunchTemplateVersions)$/, after: /^(?:Create|Copy)/ },
+    // A copy, by its id. A template's versions are looked for by a filter, which finds nothing instead.
+    match: { action: "DescribeImages", after: "CopyImage" },
     effect: () => reply(400, "InvalidAMIID.NotFound", "The image id does not exist"),
     times: 2,
   },
