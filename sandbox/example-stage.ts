@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { chmod, cp, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { addGroupOnTemplate } from "./group-on-template.ts";
 import { HOME, type Sandbox } from "./sandbox.ts";
 
 const run = promisify(execFile);
@@ -20,22 +21,16 @@ export function addGroups(sandbox: Sandbox): void {
     ["web-qa", 2],
     ["web-production", 4],
   ] as const) {
-    const template = sandbox.ec2.addLaunchTemplate(HOME, name, {
-      ImageId: base.id,
-      InstanceType: "t3.small",
-    });
-    sandbox.autoScaling.addGroup({
+    addGroupOnTemplate(sandbox, {
       ...HOME,
       name,
+      imageId: base.id,
       min: 1,
       max: desired + 2,
       desired,
-      defaultInstanceWarmup: 30,
-      healthCheckType: "ELB",
       targetGroupArns: [
         `arn:aws:elasticloadbalancing:${HOME.region}:${HOME.accountId}:targetgroup/${name}/0123456789abcdef`,
       ],
-      launchTemplate: { launchTemplateId: template.id, version: "1" },
     });
   }
 }

@@ -3,6 +3,7 @@ import type { AssumedRole } from "../../src/aws/assumed-role.ts";
 import type { AwsClients } from "../../src/aws/clients.ts";
 import type { Clock } from "../../src/domain/ports.ts";
 import type { SandboxClock } from "../../sandbox/clock.ts";
+import { readsFiles, Sleepers } from "../rollouts/sleepers.ts";
 import { randomOf } from "./seeded.ts";
 
 /**
@@ -16,9 +17,7 @@ export class Interleaving {
   readonly #order: Order;
   readonly #waiting: Step[] = [];
   #flying = 0;
-  #asleep = 0;
-  #held = 0;
-  #woken = 0;
+  readonly #sleepers: Sleepers;
   #steps = 0;
   /** Told each request in the very moment before it takes effect. */
   onRequest: (strand: Strand, request: Request) => void = () => undefined;
@@ -27,6 +26,7 @@ export class Interleaving {
 
   constructor(clock: SandboxClock, seed: number) {
     this.#clock = clock;
+    this.#sleepers = new Sleepers(clock);
     this.#random = randomOf(seed);
     this.#order = orderOf(seed, this.#random);
   }
@@ -46,23 +46,7 @@ export class Interleaving {
 
   /** Wakes a little late, as everything does, so that what sleeps equally long does not stay in step. */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wake = (how: () => void): void => {
-        signal?.removeEventListener("abort", abort);
-        this.#asleep -= 1;
-        this.#woken += 1;
-        how();
-      };
-      const abort = (): void => {
-        callOff();
-        wake(() => reject(signal?.reason as Error));
-      };
-      this.#asleep += 1;
-      const late = milliseconds + Math.floor(this.#random() * LATEST);
-      const callOff = this.#clock.after(late, () => wake(resolve));
-      if (signal?.aborted === true) abort();
-      else signal?.addEventListener("abort", abort, { once: true });
-    });
+    return this.#sleepers.sleep(milliseconds + Math.floor(this.#random() * LATEST), signal);
   }
 
   /** One request of a strand: it waits for its turn, takes effect, and its answer waits for its turn. */
@@ -81,11 +65,8 @@ export class Interleaving {
   /** Lets a strand stand still: nothing of it takes effect, and no answer reaches it, for so many milliseconds. */
   hold(strand: Strand, milliseconds: number): void {
     strand.held = true;
-    this.#held += 1;
-    this.#clock.after(milliseconds, () => {
+    void this.#sleepers.sleep(milliseconds).then(() => {
       strand.held = false;
-      this.#held -= 1;
-      this.#woken += 1;
     });
   }
 
@@ -106,11 +87,8 @@ export class Interleaving {
       if (state.done) return ended;
       const ready = this.#waiting.filter(({ strand }) => !strand.held);
       if (ready.length > 0) this.#step(ready);
-      else if (this.#asleep + this.#held > 0) {
-        const before = this.#woken;
-        this.#clock.runUntil(() => this.#woken !== before);
-      } else if (idle > MOST_IDLE)
-        throw new Error("nothing is on its way, nothing sleeps, and it is not done");
+      else if (this.#sleepers.asleep > 0) this.#sleepers.wakeNext();
+      else if (idle > MOST_IDLE) throw new Error("nothing is on its way, nothing sleeps, and it is not done");
       else continue;
       idle = 0;
     }
@@ -136,11 +114,6 @@ export class Interleaving {
 /** Milliseconds by which a sleeper is late at most. */
 const LATEST = 1500;
 const MOST_IDLE = 10_000;
-
-/** A file being read counts as computing. */
-function readsFiles(): boolean {
-  return process.getActiveResourcesInfo().some((name) => name.startsWith("FSReq"));
-}
 
 /** A request as it is told to those who watch. */
 export interface Request {

@@ -1,10 +1,12 @@
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as after } from "node:timers/promises";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import type { Job, JobResult } from "../../sandbox/runner.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
+import { configOf } from "../scenarios/production.ts";
 import { Stage } from "../scenarios/stage.ts";
+import { until } from "../scenarios/until.ts";
 import {
   type Change,
   changed,
@@ -106,10 +108,6 @@ const bakes: JobStory = {
   },
 };
 
-async function until(holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 3000 && !holds(); tries += 1) await after(10);
-}
-
 /** Kills the bake when something is there; the post step has to sweep up, and nothing may be left. */
 async function killedBake(
   stage: PolicyStage,
@@ -118,7 +116,11 @@ async function killedBake(
   reached: () => boolean,
 ): Promise<void> {
   let child: ChildProcess | undefined;
-  const watched = until(reached).then(() => child?.kill("SIGKILL"));
+  const watched = until(name, reached, 30).then(
+    () => child?.kill("SIGKILL"),
+    // Where something is denied it does not come so far; what the run says tells that.
+    () => undefined,
+  );
   await stage.run(
     name,
     grants,
@@ -189,37 +191,15 @@ const releases: JobStory = {
 };
 
 const REGIONS = ["eu-west-1", "us-east-1"];
-const ELSEWHERE = `application: web
-image:
-  template: packer/web.pkr.hcl
-  inputs: [packer/**, app/**]
-environments:
-  dev:
-    branches: [develop]
-    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
-  production:
-    branches: [main]
-    role-to-assume: ${TARGET_ROLE}
+const ELSEWHERE = configOf(`    role-to-assume: ${TARGET_ROLE}
     targets:
 ${REGIONS.map((region) => `      - { region: ${region}, auto-scaling-group: web-production }`).join("\n")}
-`;
+`);
 
 function addTargets({ stage: { sandbox } }: PolicyStage): void {
   for (const region of REGIONS) {
-    const place = { region, accountId: TARGET_ACCOUNT };
-    const { id } = sandbox.ec2.addImage(place, { name: "old" });
-    const template = sandbox.ec2.addLaunchTemplate(place, "web", { ImageId: id, InstanceType: "t3.small" });
-    template.tags["kiln:application"] = "web";
-    sandbox.autoScaling.addGroup({
-      ...place,
-      name: "web-production",
-      min: 0,
-      max: 6,
-      desired: 1,
-      defaultInstanceWarmup: 30,
-      healthCheckType: "ELB",
-      launchTemplate: { launchTemplateId: template.id, version: "1" },
-    });
+    const group = { region, accountId: TARGET_ACCOUNT, name: "web-production", template: "web", desired: 1 };
+    addGroupOnTemplate(sandbox, group).tags["kiln:application"] = "web";
   }
 }
 

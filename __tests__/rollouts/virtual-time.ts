@@ -3,12 +3,10 @@ import type { AssumedRole } from "../../src/aws/assumed-role.ts";
 import type { AwsClients } from "../../src/aws/clients.ts";
 import type { Clock } from "../../src/domain/ports.ts";
 import type { SandboxClock } from "../../sandbox/clock.ts";
+import { readsFiles, Sleepers } from "./sleepers.ts";
 
 /** Turns of the event loop by which a request is delayed at most. */
 const MOST_TURNS = 8;
-
-/** Real milliseconds in which something has to happen. */
-const IDLE = 10_000;
 
 /**
  * The sandbox's stepped clock as the action's: time passes only while everything that runs is asleep, so that hours take
@@ -17,13 +15,13 @@ const IDLE = 10_000;
 export class VirtualTime implements Clock {
   readonly #clock: SandboxClock;
   #awake = 0;
-  #asleep = 0;
-  #woken = 0;
+  readonly #sleepers: Sleepers;
   /** Shuffles what runs at the same time; 0 to 1. */
   random: () => number = () => 0;
 
   constructor(clock: SandboxClock) {
     this.#clock = clock;
+    this.#sleepers = new Sleepers(clock);
   }
 
   now(): Date {
@@ -31,22 +29,7 @@ export class VirtualTime implements Clock {
   }
 
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wake = (how: () => void): void => {
-        signal?.removeEventListener("abort", abort);
-        this.#asleep -= 1;
-        this.#woken += 1;
-        how();
-      };
-      const abort = (): void => {
-        callOff();
-        wake(() => reject(signal?.reason as Error));
-      };
-      this.#asleep += 1;
-      const callOff = this.#clock.after(milliseconds, () => wake(resolve));
-      if (signal?.aborted === true) abort();
-      else signal?.addEventListener("abort", abort, { once: true });
-    });
+    return this.#sleepers.sleep(milliseconds, signal);
   }
 
   /** The clock of what is counted as awake: while it sleeps by this one, it is not. */
@@ -128,23 +111,20 @@ export class VirtualTime implements Clock {
     const state = { done: false };
     const ended = work.finally(() => (state.done = true));
     ended.catch(() => undefined);
-    for (let active = performance.now(); !state.done;) {
+    for (let idle = 0; !state.done; idle += 1) {
       await this.#quiet();
       if (state.done) break;
-      if (this.#asleep > 0) {
-        const before = this.#woken;
-        this.#clock.runUntil(() => this.#woken !== before);
-        active = performance.now();
-        // Files are read meanwhile, which nobody counts: on a busy machine that takes its time.
-      } else if (performance.now() - active > IDLE)
-        throw new Error("nothing is awake, nothing asleep, and the work is not done");
+      if (this.#sleepers.asleep > 0) {
+        this.#sleepers.wakeNext();
+        idle = 0;
+      } else if (idle > 10_000) throw new Error("nothing is awake, nothing asleep, and the work is not done");
     }
     return ended;
   }
 
   /** Resolves when nothing has been on the wire for some turns of the event loop. */
   async #quiet(): Promise<void> {
-    for (let quiet = 0; quiet < 3; quiet = this.#awake === 0 ? quiet + 1 : 0) await turn();
+    for (let quiet = 0; quiet < 3; quiet = this.#awake === 0 && !readsFiles() ? quiet + 1 : 0) await turn();
   }
 }
 

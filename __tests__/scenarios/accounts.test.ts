@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
+import { configOf } from "./production.ts";
 import { Stage } from "./stage.ts";
 
 /** Images are baked in one account; production's groups are in another, in three regions. */
@@ -11,37 +13,12 @@ const GROUP = "shop";
 
 async function open(): Promise<Stage> {
   const stage = await Stage.open({ ssh: false, speed: 600 });
-  const { ec2, autoScaling } = stage.sandbox;
-  for (const region of REGIONS) {
-    const place = { region, accountId: OTHER };
-    const base = ec2.addImage(place, { name: "base" });
-    const template = ec2.addLaunchTemplate(place, GROUP, { ImageId: base.id, InstanceType: "t3.small" });
-    autoScaling.addGroup({
-      ...place,
-      name: GROUP,
-      min: 0,
-      max: 6,
-      desired: 2,
-      defaultInstanceWarmup: 30,
-      healthCheckType: "ELB",
-      launchTemplate: { launchTemplateId: template.id, version: "1" },
-    });
-  }
+  for (const region of REGIONS) addGroupOnTemplate(stage.sandbox, { region, accountId: OTHER, name: GROUP });
   await stage.commit("Production in another account", {
-    ".github/kiln.yml": `application: web
-image:
-  template: packer/web.pkr.hcl
-  inputs: [packer/**, app/**]
-environments:
-  dev:
-    branches: [develop]
-    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
-  production:
-    branches: [main]
-    role-to-assume: ${ROLE}
+    ".github/kiln.yml": configOf(`    role-to-assume: ${ROLE}
     targets:
 ${REGIONS.map((region) => `      - { region: ${region}, auto-scaling-group: ${GROUP} }`).join("\n")}
-`,
+`),
   });
   return stage;
 }

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as after } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { Query } from "../../sandbox/aws/query.ts";
 import type { FaultEffect } from "../../sandbox/faults.ts";
 import type { Job } from "../../sandbox/runner.ts";
@@ -13,6 +14,7 @@ import { environmentLock, takeLock } from "../../src/release/lock.ts";
 import { KeptLog } from "../image/programs.ts";
 import { processesOf } from "./machine.ts";
 import { Stage } from "./stage.ts";
+import { until } from "./until.ts";
 
 /**
  * A run that is cancelled at any stage, as GitHub does it: SIGINT to the node process only, SIGTERM 7.5 seconds later,
@@ -273,14 +275,6 @@ const CASES: readonly Case[] = [
   },
 ];
 
-async function until(what: string, holds: () => boolean, seconds = 60): Promise<void> {
-  for (let tries = 0; tries < seconds * 100; tries += 1) {
-    if (holds()) return;
-    await after(10);
-  }
-  throw new Error(`not within ${seconds} s: ${what}`);
-}
-
 /** What somebody with the console does to dev's group. */
 function call({ sandbox }: Stage, action: string, parameters: Readonly<Record<string, string>>): void {
   const query = new Query([["AutoScalingGroupName", "web-dev"], ...Object.entries(parameters)]);
@@ -344,19 +338,7 @@ async function goodTest(stage: Stage): Promise<void> {
 }
 
 async function secondGroup(stage: Stage): Promise<void> {
-  const { ec2, autoScaling } = stage.sandbox;
-  const base = ec2.addImage(HOME, { name: "base of the second" });
-  const template = ec2.addLaunchTemplate(HOME, "web-second", { ImageId: base.id, InstanceType: "t3.small" });
-  autoScaling.addGroup({
-    ...HOME,
-    name: "web-second",
-    min: 0,
-    max: 4,
-    desired: 1,
-    defaultInstanceWarmup: 30,
-    healthCheckType: "ELB",
-    launchTemplate: { launchTemplateId: template.id, version: "1" },
-  });
+  addGroupOnTemplate(stage.sandbox, { ...HOME, name: "web-second", desired: 1 });
   const config = await stage.copy.read(".github/kiln.yml");
   const first = "{ region: eu-west-1, auto-scaling-group: web-dev }";
   await stage.commit("Two groups", {

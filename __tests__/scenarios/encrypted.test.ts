@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { HOME } from "../../sandbox/sandbox.ts";
+import { configOf } from "./production.ts";
 import { Stage } from "./stage.ts";
 
 /** Production's image is encrypted with its own key: a copy of the very image that dev runs. */
@@ -10,19 +11,9 @@ const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
 test("a target with a key of its own runs an encrypted copy; dev's image stays as it was baked", async () => {
   await using stage = await Stage.open({ ssh: false, speed: 600 });
   await stage.commit("A key for production", {
-    ".github/kiln.yml": `application: web
-image:
-  template: packer/web.pkr.hcl
-  inputs: [packer/**, app/**]
-environments:
-  dev:
-    branches: [develop]
-    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
-  production:
-    branches: [main]
-    requires: dev
+    ".github/kiln.yml": configOf(`    requires: dev
     targets: [{ region: eu-west-1, auto-scaling-group: web-production, kms-key: ${KEY} }]
-`,
+`),
   });
   const plain = await stage.seedImage();
   expect((await stage.push("develop")).code).toBe(0);

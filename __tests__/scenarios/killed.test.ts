@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { describe, expect, test } from "vitest";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import type { FaultEffect } from "../../sandbox/faults.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
 import type { Job } from "../../sandbox/runner.ts";
@@ -42,22 +43,8 @@ async function release(stage: Stage, branch: string, page?: string): Promise<voi
 
 /** An environment with a second group, beside its own or in another region. */
 async function twoTargets(stage: Stage, environment = "dev", place = HOME): Promise<void> {
-  const { ec2, autoScaling } = stage.sandbox;
   const config = await stage.copy.read(".github/kiln.yml");
-  const template = ec2.addLaunchTemplate(place, "web-second", {
-    ImageId: ec2.addImage(place, { name: "base of the second" }).id,
-    InstanceType: "t3.small",
-  });
-  autoScaling.addGroup({
-    ...place,
-    name: "web-second",
-    min: 0,
-    max: 4,
-    desired: 2,
-    defaultInstanceWarmup: 30,
-    healthCheckType: "ELB",
-    launchTemplate: { launchTemplateId: template.id, version: "1" },
-  });
+  addGroupOnTemplate(stage.sandbox, { ...place, name: "web-second" });
   const first = `{ region: eu-west-1, auto-scaling-group: web-${environment} }`;
   await stage.commit("Two groups", {
     ".github/kiln.yml": config.replace(

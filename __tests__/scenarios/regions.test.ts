@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
+import { configOf } from "./production.ts";
 import { Stage } from "./stage.ts";
 
 /** Environments in different regions: one bake, whose very image is copied to where the others are. */
@@ -9,33 +11,12 @@ const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
 
 test("what dev runs in one region goes to production in another, by deploy, rollback and promotion", async () => {
   await using stage = await Stage.open({ ssh: false, speed: 600 });
-  const { ec2, autoScaling } = stage.sandbox;
-  const base = ec2.addImage(AWAY, { name: "base" });
-  const template = ec2.addLaunchTemplate(AWAY, "shop", { ImageId: base.id, InstanceType: "t3.small" });
-  autoScaling.addGroup({
-    ...AWAY,
-    name: "shop",
-    min: 0,
-    max: 6,
-    desired: 2,
-    defaultInstanceWarmup: 30,
-    healthCheckType: "ELB",
-    launchTemplate: { launchTemplateId: template.id, version: "1" },
-  });
+  const { ec2 } = stage.sandbox;
+  addGroupOnTemplate(stage.sandbox, { ...AWAY, name: "shop" });
   await stage.commit("Production elsewhere", {
-    ".github/kiln.yml": `application: web
-image:
-  template: packer/web.pkr.hcl
-  inputs: [packer/**, app/**]
-environments:
-  dev:
-    branches: [develop]
-    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
-  production:
-    branches: [main]
-    requires: dev
+    ".github/kiln.yml": configOf(`    requires: dev
     targets: [{ region: us-east-1, auto-scaling-group: shop }]
-`,
+`),
   });
   const image = await stage.seedImage();
   expect((await stage.push("develop")).code).toBe(0);

@@ -1,21 +1,43 @@
 import type { ChildProcess } from "node:child_process";
-import { setTimeout as after } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import type { Job } from "../../sandbox/runner.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
 import { ourWrites, Stage } from "./stage.ts";
+import { until } from "./until.ts";
 
 /** Rollouts that do not go as they should, and what is already there being found. */
 
-/** Waits in real time until something holds in the sandbox. */
-async function until(what: string, holds: () => boolean, seconds = 20): Promise<void> {
-  for (let tries = 0; tries < seconds * 50; tries += 1) {
-    if (holds()) return;
-    await after(20);
-  }
-  throw new Error(`not within ${seconds} s: ${what}`);
-}
-
 const refreshes = (stage: Stage, group = "web-dev") => stage.sandbox.autoScaling.refreshes(group);
+
+/** What is so, in words, and how that is seen. */
+type Moment = readonly [what: string, holds: (stage: Stage) => boolean];
+
+const REFRESHES: Moment = [
+  "the refresh is in progress",
+  (stage) => refreshes(stage).some((refresh) => refresh.status === "InProgress"),
+];
+
+const BAKES: Moment = [
+  "the build instance runs",
+  ({ sandbox }) =>
+    sandbox.ec2
+      .instances(HOME)
+      .some((instance) => instance.keyName !== undefined && instance.state === "running"),
+];
+
+/** A push to develop whose process is sent a signal as soon as something is so. */
+async function interrupted(
+  stage: Stage,
+  signal: "SIGINT" | "SIGKILL",
+  [what, holds]: Moment,
+  job: Partial<Job> = {},
+): ReturnType<Stage["push"]> {
+  let child: ChildProcess | undefined;
+  const ended = stage.push("develop", { ...job, onStarted: (started) => (child = started) });
+  await until(what, () => holds(stage));
+  child?.kill(signal);
+  return ended;
+}
 
 describe("a refresh that fails", () => {
   test("an image that is never healthy is rolled back: red, the old version, no record, no lock", async () => {
@@ -67,13 +89,7 @@ describe("cancelled and killed", () => {
   test("a cancel during the rollout rolls it back; post waits for that and releases the lock", async () => {
     await using stage = await Stage.open({ ssh: false, speed: 60 });
     await stage.seedImage();
-    let child: ChildProcess | undefined;
-    const job = stage.push("develop", { onStarted: (started) => (child = started) });
-    await until("the refresh is in progress", () =>
-      refreshes(stage).some((refresh) => refresh.status === "InProgress"),
-    );
-    child?.kill("SIGINT");
-    const result = await job;
+    const result = await interrupted(stage, "SIGINT", REFRESHES);
     expect(result.code).toBe(1);
     expect(result.log).toContain("Cancelled while eu-west-1/web-dev was being rolled out");
     expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["RollbackSuccessful"]);
@@ -84,16 +100,8 @@ describe("cancelled and killed", () => {
   test("`on-cancel: leave` leaves it, and the re-run takes it up and records it: one refresh, one release", async () => {
     await using stage = await Stage.open({ ssh: false, speed: 30 });
     await stage.seedImage();
-    let child: ChildProcess | undefined;
-    const job = stage.push("develop", {
-      inputs: { "on-cancel": "leave" },
-      onStarted: (started) => (child = started),
-    });
-    await until("the refresh is in progress", () =>
-      refreshes(stage).some((refresh) => refresh.status === "InProgress"),
-    );
-    child?.kill("SIGINT");
-    expect((await job).code).toBe(1);
+    const result = await interrupted(stage, "SIGINT", REFRESHES, { inputs: { "on-cancel": "leave" } });
+    expect(result.code).toBe(1);
     expect(stage.locks()).toEqual([]);
     const again = await stage.run({ runId: 2, attempt: 2 });
     expect(again.code, again.log).toBe(0);
@@ -105,16 +113,7 @@ describe("cancelled and killed", () => {
   test("killed in the middle without post: the next attempt takes over the lock and the refresh, and doubles nothing", async () => {
     await using stage = await Stage.open({ ssh: false, speed: 30 });
     await stage.seedImage();
-    let child: ChildProcess | undefined;
-    const job = stage.push("develop", {
-      onStarted: (started) => (child = started),
-      post: false,
-    });
-    await until("the refresh is in progress", () =>
-      refreshes(stage).some((refresh) => refresh.status === "InProgress"),
-    );
-    child?.kill("SIGKILL");
-    await job;
+    await interrupted(stage, "SIGKILL", REFRESHES, { post: false });
     expect(stage.locks()).toEqual(["refs/kiln/lock/dev"]);
     const again = await stage.run({ runId: 2, attempt: 2 });
     expect(again.code, again.log).toBe(0);
@@ -127,15 +126,7 @@ describe("cancelled and killed", () => {
 
   test("a cancel during the bake: Packer cleans up, nothing is left, the lock is released", async () => {
     await using stage = await Stage.open();
-    let child: ChildProcess | undefined;
-    const job = stage.push("develop", { onStarted: (started) => (child = started) });
-    await until("the build instance runs", () =>
-      stage.sandbox.ec2
-        .instances(HOME)
-        .some((instance) => instance.keyName !== undefined && instance.state === "running"),
-    );
-    child?.kill("SIGINT");
-    const result = await job;
+    const result = await interrupted(stage, "SIGINT", BAKES);
     expect(result.code).toBe(1);
     expect(result.log).toContain("The bake was cancelled");
     expect(stage.leftovers()).toEqual([]);
@@ -145,15 +136,7 @@ describe("cancelled and killed", () => {
 
   test("killed during the bake: post waits until Packer, which outlives us, has cleaned up", async () => {
     await using stage = await Stage.open();
-    let child: ChildProcess | undefined;
-    const job = stage.push("develop", { onStarted: (started) => (child = started) });
-    await until("the build instance runs", () =>
-      stage.sandbox.ec2
-        .instances(HOME)
-        .some((instance) => instance.keyName !== undefined && instance.state === "running"),
-    );
-    child?.kill("SIGKILL");
-    const result = await job;
+    const result = await interrupted(stage, "SIGKILL", BAKES);
     expect(result.log).toContain("Waiting for Packer to remove its temporary resources");
     expect(result.log).toContain("Packer has ended");
     expect(stage.leftovers()).toEqual([]);

@@ -1,12 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { setTimeout as after } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import type { Job, JobResult } from "../../sandbox/runner.ts";
 import { ACCESS_KEY, HOME, TOKEN } from "../../sandbox/sandbox.ts";
 import { type Canary, CommandLines, filesIn, leaks, privateKey, word, type Written } from "./canaries.ts";
 import { Stage } from "./stage.ts";
+import { until } from "./until.ts";
 
 /**
  * A secret of its own in every place that can hold one, a template that prints and writes down all that it is given, and
@@ -60,19 +61,9 @@ environments:
 
 async function open(): Promise<{ readonly stage: Stage; readonly job: Partial<Job> }> {
   const stage = await Stage.open({ speed: 600 });
-  const { ec2, autoScaling, tokens } = stage.sandbox;
+  const { tokens } = stage.sandbox;
   (tokens as Record<string, unknown>)[jobToken] = tokens[TOKEN];
-  const base = ec2.addImage(SHOP, { name: "base" });
-  const template = ec2.addLaunchTemplate(SHOP, SHOP.name, { ImageId: base.id, InstanceType: "t3.small" });
-  autoScaling.addGroup({
-    ...SHOP,
-    min: 0,
-    max: 4,
-    desired: 1,
-    defaultInstanceWarmup: 30,
-    healthCheckType: "ELB",
-    launchTemplate: { launchTemplateId: template.id, version: "1" },
-  });
+  addGroupOnTemplate(stage.sandbox, { ...SHOP, desired: 1 });
   await stage.write("script/tell-environment", "#!/bin/sh\nenv\n");
   await stage.copy.chmod("script/tell-environment", 0o755);
   await stage.commit("Tell all", {
@@ -210,14 +201,6 @@ function expectNoLeaks(stage: Stage, runs: readonly Ran[], more: readonly Canary
   // The step's private folder has gone with all that it held.
   for (const { where } of written) expect(where).not.toMatch(/run-[^/]+\/kiln-/);
   return canaries.length + 1;
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 3000; tries += 1) {
-    if (holds()) return;
-    await after(10);
-  }
-  throw new Error(`not within 30 s: ${what}`);
 }
 
 describe("the search itself", () => {

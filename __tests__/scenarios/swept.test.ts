@@ -1,9 +1,9 @@
 import type { ChildProcess } from "node:child_process";
-import { setTimeout as after } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { HOME } from "../../sandbox/sandbox.ts";
 import { processesOf } from "./machine.ts";
 import { Stage } from "./stage.ts";
+import { until } from "./until.ts";
 
 /**
  * A bake that is cancelled or killed at any stage leaves nothing: real Packer, signals as GitHub sends them. Where the
@@ -11,14 +11,6 @@ import { Stage } from "./stage.ts";
  */
 
 const ALL = process.env["KILN_CHAOS"] === "all";
-
-async function until(what: string, holds: () => boolean, seconds = 30): Promise<void> {
-  for (let tries = 0; tries < seconds * 100; tries += 1) {
-    if (holds()) return;
-    await after(10);
-  }
-  throw new Error(`not within ${seconds} s: ${what}`);
-}
 
 const build = (stage: Stage) =>
   stage.sandbox.ec2.instances(HOME).find(({ keyName }) => keyName?.startsWith("packer_") === true);

@@ -1,57 +1,26 @@
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as after } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { ACCESS_KEY, HOME } from "../../sandbox/sandbox.ts";
+import { configOf } from "./production.ts";
 import { Stage } from "./stage.ts";
+import { until } from "./until.ts";
 
 /** Several targets, smoke tests and credentials that expire, by the built action as a runner starts it. */
 
 const AWAY = { region: "us-east-1", accountId: HOME.accountId };
 
-async function until(what: string, holds: () => boolean, seconds = 20): Promise<void> {
-  for (let tries = 0; tries < seconds * 50; tries += 1) {
-    if (holds()) return;
-    await after(20);
-  }
-  throw new Error(`not within ${seconds} s: ${what}`);
-}
-
 /** Production in two regions; with more lines of its config where they are given. */
 async function twoRegions(speed: number, more = ""): Promise<Stage> {
   const stage = await Stage.open({ ssh: false, speed });
-  const { ec2, autoScaling } = stage.sandbox;
-  const base = ec2.addImage(AWAY, { name: "base-us" });
-  const template = ec2.addLaunchTemplate(AWAY, "web-production", {
-    ImageId: base.id,
-    InstanceType: "t3.small",
-  });
-  autoScaling.addGroup({
-    ...AWAY,
-    name: "web-production-us",
-    min: 0,
-    max: 6,
-    desired: 2,
-    defaultInstanceWarmup: 30,
-    healthCheckType: "ELB",
-    launchTemplate: { launchTemplateId: template.id, version: "1" },
-  });
+  addGroupOnTemplate(stage.sandbox, { ...AWAY, name: "web-production-us", template: "web-production" });
   await stage.commit("Two regions", {
-    ".github/kiln.yml": `application: web
-image:
-  template: packer/web.pkr.hcl
-  inputs: [packer/**, app/**]
-environments:
-  dev:
-    branches: [develop]
-    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
-  production:
-    branches: [main]
-    targets:
+    ".github/kiln.yml": configOf(`    targets:
       - { region: eu-west-1, auto-scaling-group: web-production }
       - { region: us-east-1, auto-scaling-group: web-production-us }
-${more}`,
+${more}`),
   });
   return stage;
 }
