@@ -115,7 +115,7 @@ export async function runJob(world: World, job: Job): Promise<Ended> {
   }
   callOff();
   if (error instanceof CancelledError) await waitForWayBack(world, strand, left);
-  for (const lock of left.locks) await releaseLock(repository, lock);
+  for (const lock of left.locks) await releaseLock(repository, [lock], strand);
   world.repository(fullName).runs.set(id, "ended");
   const ended: Ended = {
     name: strand.name,

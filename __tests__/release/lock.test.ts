@@ -5,6 +5,7 @@ import {
   CLAIMS,
   deleteOwnClaims,
   environmentLock,
+  type Lock,
   type LockHolder,
   type LockOrder,
   lockRef,
@@ -400,7 +401,7 @@ test("a lock is noted before it is taken, and in each form that it gets", async 
     noted.push(`noted ${sha} over ${repository.refs.get(REF) ?? "?"}`);
   });
   expect(noted).toEqual(["noted tag-1", "create tag-1", "noted tag-2 over tag-1"]);
-  expect(await releaseLock(repository, lock)).toBe(false);
+  expect(await releaseLock(repository, [lock], NO_TIME)).toBe("replaced");
   expect(repository.refs.get(REF)).toBe("tag-2");
 });
 
@@ -417,24 +418,42 @@ test("nothing is noted in a lock that another run holds by now: it stays that ru
   expect(intended).toEqual([]);
 });
 
+const NO_TIME = { sleep: async () => undefined };
+
 describe("a lock is released", () => {
   test("by its holder", async () => {
     const { lock } = await take();
-    expect(await releaseLock(repository, lock)).toBe(true);
+    expect(await releaseLock(repository, [lock], NO_TIME)).toBe("released");
     expect(repository.refs.has(REF)).toBe(false);
   });
 
   test("once", async () => {
     const { lock } = await take();
-    await releaseLock(repository, lock);
-    expect(await releaseLock(repository, lock)).toBe(false);
+    await releaseLock(repository, [lock], NO_TIME);
+    expect(await releaseLock(repository, [lock], NO_TIME)).toBe("gone");
   });
 
   test("not after another run took it over", async () => {
     const { lock } = await take();
     await take({ ...RUN, attempt: "2" });
-    expect(await releaseLock(repository, lock)).toBe(false);
+    expect(await releaseLock(repository, [lock], NO_TIME)).toBe("replaced");
     expect(repository.refs.get(REF)).toBe("tag-2");
+  });
+
+  test("in whichever of its forms it is seen, and where it is seen late", async () => {
+    const what = environmentLock("production");
+    const { lock } = await take();
+    const forms: [Lock, ...Lock[]] = [lock];
+    await noteOnLock({ what, commit: COMMIT, run: RUN, notes: "x" }, forms, repository, (form) =>
+      forms.unshift(form),
+    );
+    const readRef = repository.readRef.bind(repository);
+    const slept: number[] = [];
+    repository.readRef = async (ref) => (slept.length < 3 ? undefined : readRef(ref));
+    const clock = { sleep: async (milliseconds: number) => void slept.push(milliseconds) };
+    expect(await releaseLock(repository, forms, clock)).toBe("released");
+    expect(slept).toEqual([500, 1000, 2000]);
+    expect(repository.refs.has(REF)).toBe(false);
   });
 });
 

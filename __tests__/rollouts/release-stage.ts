@@ -166,7 +166,9 @@ export class ReleaseStage implements AsyncDisposable {
   /** The last run's post step: releases the locks that it could not, and ends the run. */
   async finishRun(): Promise<void> {
     const repository = createRepository(this.#octokit(), "acme/web");
-    for (const lock of this.#held) await this.time.run(this.time.awake(() => releaseLock(repository, lock)));
+    const { time } = this;
+    const looking = time.functions(repository);
+    for (const lock of this.#held) await time.run(releaseLock(looking, [lock], time));
     this.#held.clear();
     this.sandbox.repository.setRunStatus(this.#runs, "completed", "failure");
   }
@@ -513,7 +515,7 @@ export class ReleaseStage implements AsyncDisposable {
   async takeOverLocks(): Promise<void> {
     for (const name of this.locks()) {
       const { repository, lock } = await this.#lock(`refs/${name}`, { status: "in_progress" });
-      await releaseLock(repository, lock);
+      await releaseLock(repository, [lock], this.time);
     }
   }
 

@@ -204,8 +204,11 @@ async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
     log,
   });
   const repository = createRepository(octokit, runner.run.repository);
-  for (const lock of locks) {
-    const released = await releaseLock(repository, lock);
-    if (released) log.info(`Released the lock ${lock.ref}`);
-  }
+  await Promise.all(
+    [...Map.groupBy(locks, ({ ref }) => ref)].map(async ([ref, [first, ...forms]]) => {
+      if (first === undefined) return;
+      const ended = await releaseLock(repository, [first, ...forms], wallClock);
+      if (ended === "released") log.info(`Released the lock ${ref}`);
+    }),
+  );
 }

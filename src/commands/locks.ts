@@ -41,7 +41,7 @@ export async function holding<T>(
   if (run.attempt !== "1") await tidyClaims(run, ports);
   const { contended, lock } = await takeLock(order, ports);
   // With notes in it the lock is another object: it is released as whichever it is.
-  const forms = [lock];
+  const forms: [Lock, ...Lock[]] = [lock];
   let result: T;
   try {
     result = await work(contended, (now) =>
@@ -95,13 +95,13 @@ function orderOf(
 }
 
 /** A lock that cannot be released now is released by the post step; what was done stands. */
-async function letGo(forms: readonly Lock[], ports: Ports): Promise<void> {
-  const ref = forms[0]?.ref ?? "";
+async function letGo(forms: readonly [Lock, ...Lock[]], ports: Ports): Promise<void> {
+  const [{ ref }] = forms;
   try {
-    let released = false;
-    for (const form of forms) released ||= await releaseLock(ports.repository, form);
-    ports.unfinished.unlocked({ ref });
-    if (!released) {
+    const ended = await releaseLock(ports.repository, forms, ports.clock);
+    // What is not to be seen now the post step looks for once more.
+    if (ended !== "gone") ports.unfinished.unlocked({ ref });
+    if (ended !== "released") {
       ports.log.warning(
         `The lock ${ref} was deleted or replaced while this run held it: another run may have changed the same thing meanwhile`,
       );

@@ -45,7 +45,16 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
   const isNewest = newest !== undefined && sameImages(choice.record, newest);
   const toStop = isNewest ? coming : coming.filter(isUnrecorded);
   const stopped = (await stopAll(toStop, after, environment, request, ports)) || stoppedBefore;
-  await restore(choice.record, page, stopped, environment, request, ports);
+  try {
+    await restore(choice.record, page, stopped, environment, request, ports);
+  } catch (error) {
+    if (!(error instanceof CancelledError) || error.state !== undefined || !stopped) throw error;
+    throw new CancelledError("Cancelled before the rollback was recorded", {
+      cause: error,
+      state: `What was under way was rolled back: ${environment.name} runs what ${newest === undefined ? "it ran before" : `${formatReleaseTag(newest.tag)} names`}. The rollback is not recorded.`,
+      next: "Run the rollback again: it does what is missing.",
+    });
+  }
 }
 
 /** The ledger first: what the targets show is then no older than what it says. */

@@ -1,5 +1,5 @@
 import { type Environment, targetName } from "../domain/application.ts";
-import { RolloutError } from "../domain/errors.ts";
+import { CancelledError, RolloutError } from "../domain/errors.ts";
 import { isImageId, TAG } from "../domain/image.ts";
 import { findByIds } from "../image/catalogue.ts";
 import type { ReleaseRecord } from "../release/record.ts";
@@ -142,6 +142,13 @@ async function stopRefresh(
     id,
     pace,
     isWayBack: true,
+  }).catch((error: unknown) => {
+    if (!(error instanceof CancelledError)) throw error;
+    throw new CancelledError(`Cancelled while ${targetName(target)} was going back`, {
+      cause: error,
+      state: `AWS finishes the rollback of the instance refresh ${id} by itself. Nothing was recorded.`,
+      next: "Run the rollback again: it waits for that, and records it.",
+    });
   });
   if (verdict.kind === "failed" || verdict.kind === "rollback-failed") {
     throw new RolloutError(

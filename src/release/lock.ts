@@ -272,11 +272,30 @@ function stillHeld({ what, timeout }: LockOrder, { whose, why }: Extract<Look, {
 
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Lets a lock go, if the ref still points at it: nobody else's lock is ever deleted. */
-export async function releaseLock(repository: Repository, lock: Lock): Promise<boolean> {
-  if ((await repository.readRef(lock.ref)) !== lock.sha) return false;
-  await repository.deleteRef(lock.ref);
-  return true;
+/** Milliseconds between looks for a lock that was written and is not to be seen: GitHub's reads may lag behind its writes. */
+const UNSEEN_PAUSES = [500, 1000, 2000];
+
+/**
+ * Lets a lock go, if its ref still points at it: nobody else's lock is ever deleted.
+ * @param forms the lock as this run has written it, without notes and with them
+ * @returns `gone` where somebody deleted it, `replaced` where another run holds it now
+ */
+export async function releaseLock(
+  repository: Repository,
+  forms: readonly [Lock, ...Lock[]],
+  clock: Pick<Clock, "sleep">,
+): Promise<"released" | "gone" | "replaced"> {
+  const [{ ref }] = forms;
+  for (const pause of [...UNSEEN_PAUSES, undefined]) {
+    const now = await repository.readRef(ref);
+    if (forms.some(({ sha }) => sha === now)) {
+      await repository.deleteRef(ref);
+      return "released";
+    }
+    if (now !== undefined) return "replaced";
+    if (pause !== undefined) await clock.sleep(pause);
+  }
+  return "gone";
 }
 
 /** Lets go a lock that a dead run took and did not come to release; what it noted there is finished first. */

@@ -1,0 +1,96 @@
+import type { ChildProcess } from "node:child_process";
+import { describe, expect, test } from "vitest";
+import { processesOf } from "./machine.ts";
+import { isPacker, type Stage } from "./stage.ts";
+import { endOf, open, OWN, RUN_ID, STORIES, type Story } from "./stories.ts";
+import { until } from "./until.ts";
+
+/**
+ * Each command cancelled, as by Ctrl-C, while it waits for the answer to each single request that it makes; the post step
+ * follows, and the same job again. No process, lock or temporary resource is left, the groups run what they ran or the log
+ * says why not, and the re-run ends as an undisturbed run does. Some points in every test run, all by `npm run chaos`.
+ * What takes longer than a request is in cancelled.test.ts, bakes are in swept.test.ts.
+ */
+
+const ALL = process.env["KILN_CHAOS"] === "all";
+/** Slow enough for a refresh to be under way when the answer is there. */
+const SPEED = 240;
+/** Real milliseconds that the answer takes; the signal comes meanwhile. */
+const HELD = 300;
+
+/** All of a run's end, but for the refreshes: a cancelled one was rolled back. */
+function comparable(stage: Stage, groups: readonly string[], code: number): string {
+  const { refreshes: _, ...end } = endOf(stage, groups, code);
+  return JSON.stringify(end);
+}
+
+/** What says that a group runs something else than before. */
+const CHANGED =
+  /has succeeded: the group runs the new image|Recorded as release\/|What was under way was rolled back|AWS finishes the rollback of the instance refresh/;
+
+async function cancelledAt(story: Story, index: number, wanted: string): Promise<string[]> {
+  await using stage = await open({ ...story, speed: story.speed ?? SPEED });
+  const { sandbox } = stage;
+  const running = () =>
+    JSON.stringify(
+      story.groups.map((group) => new Set(stage.running(group)).size === 1 && stage.running(group)[0]),
+    );
+  const before = running();
+  const mark = sandbox.log.entries.length;
+  const own = () => sandbox.log.since(mark).filter((request) => !isPacker(request));
+  sandbox.faults.inject(OWN, { kind: "late", milliseconds: HELD }, { skip: index });
+  let child: ChildProcess | undefined;
+  const watch = setInterval(() => {
+    if (own().length <= index) return;
+    clearInterval(watch);
+    child?.kill("SIGINT");
+  }, 1);
+  const result = await stage.run({ runId: RUN_ID, ...story.job, onStarted: (started) => (child = started) });
+  clearInterval(watch);
+  sandbox.faults.clear();
+  const left = [
+    ...processesOf(stage.folder).map((pid) => `process ${pid}`),
+    ...stage.locks(),
+    ...stage.leftovers(),
+  ];
+  await until("AWS has ended what it does by itself", () =>
+    story.groups.every((group) =>
+      sandbox.autoScaling
+        .refreshes(group)
+        .every(({ endTime, status }) => endTime !== undefined || status === "Baking"),
+    ),
+  );
+  const isTold = running() === before || CHANGED.test(result.log);
+  const again = await stage.run({ runId: RUN_ID, attempt: 2, ...story.job });
+  const found = comparable(stage, story.groups, again.code);
+  const wrong = [
+    ...left.map((what) => `left: ${what}`),
+    ...(isTold ? [] : [`the groups do not run what they ran, and the log does not say so`]),
+    ...(found === wanted ? [] : [`ended as ${found}, not as ${wanted}`]),
+  ];
+  const request = own()[index];
+  return wrong.length === 0
+    ? []
+    : [`at ${index} ${request?.action}: ${wrong.join("; ")}\n${result.log}\n${again.log}`];
+}
+
+describe("cancelled at any request, nothing is left, and the next attempt finishes it", () => {
+  const stories = STORIES.filter(({ bakes }) => bakes !== true).map((story) => [story.name, story] as const);
+
+  test.each(stories)("%s", { timeout: 7_200_000 }, async (_, story) => {
+    await using stage = await open({ ...story, speed: story.speed ?? SPEED });
+    const mark = stage.sandbox.log.entries.length;
+    const { code } = await stage.run({ runId: RUN_ID, ...story.job });
+    const wanted = comparable(stage, story.groups, code);
+    const count = stage.sandbox.log.since(mark).length;
+    const points = Array.from({ length: count }, (_each, index) => index).filter(
+      (index) => ALL || index === Math.floor(count * 0.7),
+    );
+    const differences: string[] = [];
+    for (const index of points) differences.push(...(await cancelledAt(story, index, wanted)));
+    process.stdout.write(
+      `${story.name}: cancelled at ${points.length} of ${count} requests, ${points.length - differences.length} as they must be\n`,
+    );
+    expect(differences).toEqual([]);
+  });
+});
