@@ -75,3 +75,17 @@ test("any text is read to its end", () => {
     ),
   );
 });
+
+/** Each of these would take minutes, or all of the stack, where the time or the depth grew faster than the text. */
+test.each([
+  ["attributes", "a = 1\n", 200_000],
+  ["heredocs that do not end", "a = <<X\n", 200_000],
+  ["heredocs of one word that stands at the end", "a = <<X\nb\nX\n", 100_000],
+  ["templates in templates", '"${', 200_000],
+  ["templates that go over lines", 'a = "${\n', 200_000],
+  ["blocks in blocks", "a {\n", 200_000],
+  ["brackets in brackets", "a = [", 200_000],
+  ["comments that do not end", "/*", 200_000],
+])("a large file is read in good time: %s", (_, text, count) => {
+  expect(Array.isArray(readHcl(text.repeat(count)))).toBe(true);
+});

@@ -49,23 +49,29 @@ export function readHclValue(text: string): HclValue {
 }
 
 class Reader {
-  readonly #text: string;
   readonly #tokens: readonly Token[];
+  readonly #lines: LineStarts;
   #position = 0;
 
   constructor(text: string) {
-    this.#text = text;
+    this.#lines = new LineStarts(text);
     this.#tokens = tokensOf(text);
   }
 
-  /** Up to the brace that closes the body, or the end. */
-  body(): HclItem[] {
+  /** Up to a brace too many, or the end. Blocks in blocks are no recursion: a file may have any number of them. */
+  body(): readonly HclItem[] {
     const items: HclItem[] = [];
+    const open = [items];
     for (let token = this.#next(); token !== undefined; token = this.#next()) {
-      if (token.kind === "sign" && token.text === "}") break;
+      if (token.kind === "sign" && token.text === "}") {
+        open.pop();
+        if (open.length === 0) break;
+      }
       if (token.kind !== "word" && token.kind !== "string") continue;
-      const item = this.#item(token);
-      if (item !== undefined) items.push(item);
+      const inside: HclItem[] = [];
+      const item = this.#item(token, inside);
+      if (item !== undefined) open.at(-1)?.push(item);
+      if (item?.kind === "block") open.push(inside);
     }
     return items;
   }
@@ -76,11 +82,12 @@ class Reader {
     return token;
   }
 
-  #item(first: Token): HclItem | undefined {
+  /** An attribute, or a block up to its opening brace. */
+  #item(first: Token, body: readonly HclItem[]): HclItem | undefined {
     const labels: string[] = [];
     for (let token = this.#next(); token !== undefined; token = this.#next()) {
       if (token.kind === "word" || token.kind === "string") labels.push(token.text);
-      else if (token.text === "{") return { kind: "block", type: first.text, labels, body: this.body() };
+      else if (token.text === "{") return { kind: "block", type: first.text, labels, body };
       else if (token.text === "=" && labels.length === 0) return this.#attribute(first);
       else return undefined;
     }
@@ -103,14 +110,27 @@ class Reader {
       tokens.push(token);
       this.#position += 1;
     }
-    const before = this.#text.slice(0, offset).split("\n");
-    return {
-      kind: "attribute",
-      name,
-      line: before.length,
-      column: (before.at(-1) ?? "").length + 1,
-      value: valueOf(tokens),
-    };
+    return { kind: "attribute", name, ...this.#lines.placeOf(offset), value: valueOf(tokens) };
+  }
+}
+
+/** Where the lines of a text begin. */
+class LineStarts {
+  readonly #starts: number[] = [0];
+
+  constructor(text: string) {
+    for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) this.#starts.push(at + 1);
+  }
+
+  /** Both counted from 1. */
+  placeOf(offset: number): { readonly line: number; readonly column: number } {
+    let [low, high] = [0, this.#starts.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((this.#starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: offset - (this.#starts[low] ?? 0) + 1 };
   }
 }
 
@@ -148,6 +168,7 @@ function tokensOf(text: string): readonly Token[] {
     pattern.lastIndex = at;
     return pattern.exec(text);
   };
+  const closers = lastLines(text);
   let at = 0;
   const push = (kind: Token["kind"], value: string, pieces: readonly string[], length: number): void => {
     tokens.push({ kind, text: value, pieces, offset: at });
@@ -155,7 +176,7 @@ function tokensOf(text: string): readonly Token[] {
   };
   while (at < text.length) {
     const skipped = match(PATTERNS.blank, at) ?? match(PATTERNS.comment, at);
-    const heredoc = heredocFrom(match(PATTERNS.heredoc, at), text);
+    const heredoc = heredocFrom(match(PATTERNS.heredoc, at), text, closers);
     const word = match(PATTERNS.word, at);
     const number = match(PATTERNS.number, at);
     if (skipped !== null) at += skipped[0].length;
@@ -172,14 +193,31 @@ function tokensOf(text: string): readonly Token[] {
   return tokens;
 }
 
+/** Each line that could end a heredoc, and where it stands last; found out once for all heredocs. */
+function lastLines(text: string): () => ReadonlyMap<string, number> {
+  let found: Map<string, number> | undefined;
+  return () => {
+    if (found !== undefined) return found;
+    found = new Map();
+    let start = 0;
+    for (const line of text.split("\n")) {
+      found.set(line.trim(), start);
+      start += line.length + 1;
+    }
+    return found;
+  };
+}
+
 /** A heredoc from its header on, up to the line that is its word; undefined where no line is. */
 function heredocFrom(
   header: RegExpExecArray | null,
   text: string,
+  closers: () => ReadonlyMap<string, number>,
 ): { readonly content: string; readonly length: number } | undefined {
   if (header === null) return undefined;
   const [opening, dash, word] = header;
   const begin = header.index + opening.length;
+  if (word === undefined || (closers().get(word) ?? -1) < begin) return undefined;
   for (let start = begin; start <= text.length;) {
     const newline = text.indexOf("\n", start);
     const end = newline === -1 ? text.length : newline;
@@ -236,15 +274,25 @@ function quoted(
   return { pieces: [...pieces, piece].filter((each) => each !== ""), length: at + 1 - start };
 }
 
-/** How long a `\${…}` is, with the strings and braces inside of it. */
+/** How long a `\${…}` is, with the strings and braces inside of it, and the templates in those. */
 function templateLength(text: string, start: number): number {
-  let depth = 0;
+  // What is open: the braces of a template, or a string (undefined). No recursion: a file may have any number of them.
+  const open: (number | undefined)[] = [0];
   for (let at = start + 1; at < text.length; at += 1) {
-    if (text[at] === '"') at += quoted(text, at).length - 1;
-    else if (text[at] === "{") depth += 1;
-    else if (text[at] === "}") {
-      depth -= 1;
-      if (depth === 0) return at + 1 - start;
+    const braces = open.at(-1);
+    const char = text[at];
+    if (braces === undefined) {
+      if (char === "\\") at += 1;
+      else if (char === '"' || char === "\n") open.pop();
+      else if (text.startsWith("$${", at) || text.startsWith("%%{", at)) at += 2;
+      else if (text.startsWith("${", at) || text.startsWith("%{", at)) open.push(0);
+    } else if (char === '"') open.push(undefined);
+    else if (char === "{") open[open.length - 1] = braces + 1;
+    else if (char === "}") {
+      open[open.length - 1] = braces - 1;
+      if (braces > 1) continue;
+      open.pop();
+      if (open.length === 0) return at + 1 - start;
     }
   }
   return text.length - start;
