@@ -1,26 +1,25 @@
 /**
  * AWS on loopback: the Query protocol of EC2, Auto Scaling, Elastic Load Balancing and STS, and CloudWatch's JSON, on one
- * port. The services themselves are tables of operations; this file knows only the wire: routing, credentials, XML, the
+ * port. The services themselves are tables of operations; this file knows only the wire: routing, credentials, the
  * request log and faults.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { randomUUID } from "node:crypto";
-import { XMLBuilder } from "fast-xml-parser";
 import type { SandboxClock } from "../clock.ts";
 import type { FaultEffect, Faults } from "../faults.ts";
-import type { LoggedRequest, RequestLog } from "../request-log.ts";
+import type { RequestLog } from "../request-log.ts";
+import { type Exchange, sendError, sendResult } from "./answers.ts";
 import { isExpired } from "./credentials.ts";
 import type { AwsAccount, AwsAccounts } from "./credentials.ts";
 import type { Check } from "./iam.ts";
-import { jsonError, jsonFields, jsonResult, jsonTarget } from "./json.ts";
+import { jsonFields, jsonTarget } from "./json.ts";
 import type { JsonTarget } from "./json.ts";
+import { type AwsService, protocols, serviceNames } from "./protocols.ts";
 import { AwsError, Query } from "./query.ts";
 import type { Call, Operations } from "./query.ts";
 
-export type { AwsAccount, AwsAccounts };
-
-export type AwsService = "ec2" | "autoscaling" | "sts" | "elasticloadbalancing" | "cloudwatch";
+export type { AwsAccount, AwsAccounts, AwsService };
 
 export interface AwsServerOptions {
   readonly clock: SandboxClock;
@@ -48,100 +47,6 @@ export interface AwsServer {
   readonly port: number;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   close(): Promise<void>;
-}
-
-interface Protocol {
-  readonly version: string;
-  readonly namespace: string;
-  /** EC2's variant has neither `<XResult>` nor `<ErrorResponse>`. */
-  readonly variant: "ec2" | "query";
-  readonly unknownKey: AwsError;
-  readonly expired: AwsError;
-  /** Operations that nobody signs. */
-  readonly unsigned?: readonly string[];
-  /** How the AWS JSON protocol calls the service, where it is spoken too. */
-  readonly target?: string;
-}
-
-const unknownToken = new AwsError(
-  "InvalidClientTokenId",
-  "The security token included in the request is invalid.",
-  403,
-);
-const expiredToken = new AwsError(
-  "ExpiredToken",
-  "The security token included in the request is expired",
-  403,
-);
-
-// EC2 API reference, Error codes; Common errors of the other services' API references.
-const protocols: Readonly<Record<AwsService, Protocol>> = {
-  ec2: {
-    version: "2016-11-15",
-    namespace: "http://ec2.amazonaws.com/doc/2016-11-15/",
-    variant: "ec2",
-    unknownKey: new AwsError(
-      "AuthFailure",
-      "AWS was not able to validate the provided access credentials",
-      401,
-    ),
-    expired: new AwsError("RequestExpired", "Request has expired."),
-  },
-  autoscaling: {
-    version: "2011-01-01",
-    namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/",
-    variant: "query",
-    unknownKey: unknownToken,
-    expired: expiredToken,
-  },
-  sts: {
-    version: "2011-06-15",
-    namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
-    variant: "query",
-    unknownKey: unknownToken,
-    expired: expiredToken,
-    // STS API reference, AssumeRoleWithWebIdentity: "does not require the use of AWS security credentials".
-    unsigned: ["AssumeRoleWithWebIdentity"],
-  },
-  elasticloadbalancing: {
-    version: "2015-12-01",
-    namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
-    variant: "query",
-    unknownKey: unknownToken,
-    expired: expiredToken,
-  },
-  cloudwatch: {
-    version: "2010-08-01",
-    namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/",
-    variant: "query",
-    unknownKey: unknownToken,
-    expired: expiredToken,
-    target: "GraniteServiceVersion20100801",
-  },
-};
-
-const serviceNames: readonly AwsService[] = [
-  "ec2",
-  "autoscaling",
-  "sts",
-  "elasticloadbalancing",
-  "cloudwatch",
-];
-
-/** One request, decoded. */
-interface Exchange {
-  readonly service: AwsService;
-  readonly action: string;
-  readonly region: string;
-  readonly accessKeyId: string;
-  readonly query: Query;
-  /** It came in the AWS JSON protocol, and is answered in it. */
-  readonly isJson: boolean;
-  readonly requestId: string;
-  readonly entry: LoggedRequest;
-  readonly response: ServerResponse;
-  /** The answer breaks off in its middle, together with the connection. */
-  readonly isCut?: boolean;
 }
 
 export async function startAwsServer(options: AwsServerOptions): Promise<AwsServer> {
@@ -327,86 +232,4 @@ function accountOf(options: AwsServerOptions, { service, action, accessKeyId }: 
   if (account === undefined || account.state === "unknown") throw unknownKey;
   if (isExpired(account)) throw expired;
   return account.accountId;
-}
-
-const builder = new XMLBuilder({ format: false, ignoreAttributes: false, attributeNamePrefix: "@" });
-
-function sendResult(exchange: Exchange, result: Record<string, unknown>): void {
-  const { action, requestId } = exchange;
-  const { variant, namespace } = protocols[exchange.service];
-  if (exchange.isJson) {
-    sendJson(exchange, 200, jsonResult(result));
-    return;
-  }
-  const content =
-    variant === "ec2"
-      ? { requestId, ...result }
-      : { [`${action}Result`]: result, ResponseMetadata: { RequestId: requestId } };
-  send(exchange, 200, { [`${action}Response`]: { "@xmlns": namespace, ...content } });
-}
-
-function sendError(
-  exchange: Exchange,
-  error: AwsError,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  const { requestId } = exchange;
-  const { variant, namespace } = protocols[exchange.service];
-  exchange.entry.error = error.code;
-  if (exchange.isJson) {
-    const { body, headers: own } = jsonError(error);
-    sendJson(exchange, error.status, body, { ...own, ...headers });
-    return;
-  }
-  const { code: Code, message: Message } = error;
-  const Type = error.status >= 500 ? "Receiver" : "Sender";
-  const content =
-    variant === "ec2"
-      ? { Response: { Errors: { Error: { Code, Message } }, RequestID: requestId } }
-      : { ErrorResponse: { "@xmlns": namespace, Error: { Type, Code, Message }, RequestId: requestId } };
-  send(exchange, error.status, content, headers);
-}
-
-function send(
-  exchange: Exchange,
-  status: number,
-  content: Record<string, unknown>,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  writeHead(exchange, status, { "content-type": "text/xml;charset=UTF-8", ...headers });
-  end(exchange, `<?xml version="1.0" encoding="UTF-8"?>${builder.build(plain(content))}`);
-}
-
-function sendJson(
-  exchange: Exchange,
-  status: number,
-  content: unknown,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  writeHead(exchange, status, { "content-type": "application/x-amz-json-1.0", ...headers });
-  end(exchange, JSON.stringify(content));
-}
-
-function end({ response, isCut = false }: Exchange, body: string): void {
-  if (isCut) response.write(body.slice(0, body.length / 2), () => response.socket?.destroy());
-  else response.end(body);
-}
-
-function writeHead(exchange: Exchange, status: number, headers: Readonly<Record<string, string>>): void {
-  const { response, entry, requestId } = exchange;
-  entry.status = status;
-  // A Date header of another time makes the AWS SDKs correct their clock and resend; none at all is harmless.
-  response.sendDate = false;
-  response.writeHead(status, { "x-amzn-requestid": requestId, ...headers });
-}
-
-/** What the XML builder needs: dates as ISO 8601, empty lists and structures as empty elements, no undefined. */
-function plain(value: unknown): unknown {
-  if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value)
-    .filter(([, item]) => item !== undefined && item !== null && !(Array.isArray(item) && item.length === 0))
-    .map(([key, item]) => [key, plain(item)] as const);
-  return entries.length === 0 ? "" : Object.fromEntries(entries);
 }
