@@ -36,6 +36,7 @@ const FOUND: CatalogueImage = {
   created: new Date("2026-11-08T10:00:00Z"),
   baseImage: undefined,
   fromInstance: true,
+  copiedFrom: undefined,
   snapshots: [],
   tags: {},
 };

@@ -37,6 +37,7 @@ const image = (changes: Partial<CatalogueImage> = {}): CatalogueImage => ({
   created: new Date("2026-11-08T10:00:00Z"),
   baseImage: undefined,
   fromInstance: true,
+  copiedFrom: undefined,
   snapshots: [],
   tags: OURS,
   ...changes,
@@ -136,6 +137,11 @@ describe("the name of a new bake", () => {
     });
   });
 
+  test("adopts an encrypted copy, as Packer makes one of an image that it then removes", () => {
+    const copy = image({ tags: {}, fromInstance: false, copiedFrom: "eu-west-1" });
+    expect(choose([copy])).toMatchObject({ kind: "adopt", image: copy });
+  });
+
   test("adopts an image that has our other tags, but no digest yet", () => {
     const unfinished = image({ tags: { [TAG.application]: "web", [TAG.repository]: "acme/web", Name: "x" } });
     expect(choose([unfinished])).toMatchObject({ kind: "adopt", image: unfinished });
@@ -177,6 +183,11 @@ describe("the name of a new bake", () => {
     [
       "another digest, unfinished",
       { tags: { [TAG.repository]: "acme/fork" } },
+      "an image of this account that is not this content's",
+    ],
+    [
+      "a copy from another region, not a bake",
+      { tags: {}, fromInstance: false, copiedFrom: "us-east-1" },
       "an image of this account that is not this content's",
     ],
     [

@@ -16,6 +16,7 @@ const IMAGE: CatalogueImage = {
   created: new Date("2026-11-08T10:00:00Z"),
   baseImage: undefined,
   fromInstance: true,
+  copiedFrom: undefined,
   snapshots: [],
   tags: { "kiln:digest": DIGEST },
 };

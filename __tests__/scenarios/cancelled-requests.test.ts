@@ -13,6 +13,7 @@ import { until } from "./until.ts";
  */
 
 const ALL = process.env["KILN_CHAOS"] === "all";
+const SHORT = new Set(["a deploy to two regions", "a rollback of a running deploy", "a prune"]);
 /** Slow enough for a refresh to be under way when the answer is there. */
 const SPEED = 240;
 /** Real milliseconds that the answer takes; the signal comes meanwhile. */
@@ -36,6 +37,10 @@ async function cancelledAt(story: Story, index: number, wanted: string): Promise
       story.groups.map((group) => new Set(stage.running(group)).size === 1 && stage.running(group)[0]),
     );
   const before = running();
+  const locks = () =>
+    stage.git("for-each-ref", "refs/kiln/lock/**", "refs/kiln/bake/**", "refs/kiln/takeover/**");
+  // A dead run's, which this one may not have come to take over.
+  const foreign = locks();
   const mark = sandbox.log.entries.length;
   const own = () => sandbox.log.since(mark).filter((request) => !isPacker(request));
   sandbox.faults.inject(OWN, { kind: "late", milliseconds: HELD }, { skip: index });
@@ -50,7 +55,9 @@ async function cancelledAt(story: Story, index: number, wanted: string): Promise
   sandbox.faults.clear();
   const left = [
     ...processesOf(stage.folder).map((pid) => `process ${pid}`),
-    ...stage.locks(),
+    ...locks()
+      .split("\n")
+      .filter((lock) => !foreign.includes(lock)),
     ...stage.leftovers(),
   ];
   await until("AWS has ended what it does by itself", () =>
@@ -75,7 +82,9 @@ async function cancelledAt(story: Story, index: number, wanted: string): Promise
 }
 
 describe("cancelled at any request, nothing is left, and the next attempt finishes it", () => {
-  const stories = STORIES.filter(({ bakes }) => bakes !== true).map((story) => [story.name, story] as const);
+  const stories = STORIES.filter(({ name, bakes }) => bakes !== true && (ALL || SHORT.has(name))).map(
+    (story) => [story.name, story] as const,
+  );
 
   test.each(stories)("%s", { timeout: 7_200_000 }, async (_, story) => {
     await using stage = await open({ ...story, speed: story.speed ?? SPEED });

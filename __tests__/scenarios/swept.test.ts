@@ -15,23 +15,47 @@ const ALL = process.env["KILN_CHAOS"] === "all";
 const build = (stage: Stage) =>
   stage.sandbox.ec2.instances(HOME).find(({ keyName }) => keyName?.startsWith("packer_") === true);
 
-const STAGES: readonly (readonly [name: string, reached: (stage: Stage) => boolean])[] = [
-  ["the key pair is made", (stage) => stage.sandbox.ec2.keyPairs(HOME).length > 0],
-  ["the instance is launched", (stage) => build(stage) !== undefined],
-  ["the instance runs", (stage) => build(stage)?.state === "running"],
-  ["the instance is stopped", (stage) => build(stage)?.state === "stopped"],
-  [
-    "the image is pending",
-    (stage) => stage.sandbox.ec2.images(HOME).some(({ state }) => state === "pending"),
-  ],
+const images = (stage: Stage) =>
+  stage.sandbox.ec2.images(HOME).filter(({ ownerId }) => ownerId === HOME.accountId);
+
+const isPending = (stage: Stage): boolean => images(stage).some(({ state }) => state === "pending");
+
+/** Packer makes an image, copies it, and removes the one that is not encrypted. */
+async function encrypted(stage: Stage): Promise<void> {
+  const template = await stage.copy.read("packer/web.pkr.hcl");
+  await stage.commit("Encrypt", {
+    "packer/web.pkr.hcl": template.replace("  ami_name ", "  encrypt_boot = true\n  ami_name "),
+  });
+}
+
+interface Moment {
+  readonly name: string;
+  readonly reached: (stage: Stage) => boolean;
+  readonly prepare?: (stage: Stage) => Promise<void>;
+}
+
+const STAGES: readonly Moment[] = [
+  { name: "the key pair is made", reached: (stage) => stage.sandbox.ec2.keyPairs(HOME).length > 0 },
+  { name: "the instance is launched", reached: (stage) => build(stage) !== undefined },
+  { name: "the instance runs", reached: (stage) => build(stage)?.state === "running" },
+  { name: "the instance is stopped", reached: (stage) => build(stage)?.state === "stopped" },
+  { name: "the image is pending", reached: isPending },
+  { name: "the image that is to be encrypted is pending", reached: isPending, prepare: encrypted },
+  {
+    name: "the encrypted copy is pending",
+    reached: (stage) =>
+      images(stage).some((image) => image.state === "pending" && image.sourceInstanceId === undefined),
+    prepare: encrypted,
+  },
 ];
 
 /** Nothing of the bake is there; an image that is whole may be, for the next run. */
 function expectNothingLeft(stage: Stage, log: string): void {
   expect(stage.leftovers(), log).toEqual([]);
-  const images = stage.sandbox.ec2.images(HOME).filter(({ ownerId }) => ownerId === HOME.accountId);
   expect(
-    images.filter(({ state }) => state === "pending"),
+    images(stage).filter(
+      ({ state, name }) => state === "pending" || (state === "available" && !name.startsWith("web-")),
+    ),
     log,
   ).toEqual([]);
   expect(stage.locks(), log).toEqual([]);
@@ -46,11 +70,12 @@ function isNoted(stage: Stage): boolean {
   return [...made, build(stage)?.id ?? ""].every((name) => lock.includes(name));
 }
 
-describe.each(STAGES)("when %s", (name, reached) => {
+describe.each(STAGES)("when $name", ({ name, reached, prepare }) => {
   test.skipIf(!ALL && !["the key pair is made", "the image is pending"].includes(name))(
     "the machine dies: the re-run sweeps up, and releases",
     async () => {
       await using stage = await Stage.open({ speed: 240, ec2: { delays: { image: 480_000 } } });
+      await prepare?.(stage);
       const job = stage.push("develop", { post: false });
       await until("the stage", () => reached(stage));
       await until("what Packer made is noted", () => {
@@ -71,6 +96,7 @@ describe.each(STAGES)("when %s", (name, reached) => {
 
   test.each(["SIGINT", "SIGKILL"] as const)("%s: post sweeps up, and the re-run releases", async (signal) => {
     await using stage = await Stage.open({ speed: 240, ec2: { delays: { image: 480_000 } } });
+    await prepare?.(stage);
     let child: ChildProcess | undefined;
     const job = stage.push("develop", { onStarted: (started) => (child = started) });
     await until("the stage", () => reached(stage));
@@ -83,5 +109,11 @@ describe.each(STAGES)("when %s", (name, reached) => {
     expect(stage.records()).toEqual(["release/dev/000001"]);
     expect(stage.images()).toHaveLength(1);
     expectNothingLeft(stage, again.log);
+    // Of an encrypted image too: what it was copied from is no base image. Of one that is taken up it is not known.
+    const base = stage.sandbox.ec2
+      .images()
+      .find(({ name: of, region }) => of.startsWith("ubuntu/") && region === HOME.region);
+    const said = /^Base-Image: .*$/m.exec(stage.git("cat-file", "tag", "release/dev/000001"))?.[0];
+    expect([`Base-Image: eu-west-1 ${base?.id ?? "?"}`, undefined]).toContain(said);
   });
 });

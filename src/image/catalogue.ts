@@ -24,6 +24,8 @@ export interface CatalogueImage {
   readonly baseImage: ImageId | undefined;
   /** Made by CreateImage from an instance, as Packer does. */
   readonly fromInstance: boolean;
+  /** The region of the image that it was copied from; undefined where it is no copy, or EC2 does not say. */
+  readonly copiedFrom: string | undefined;
   readonly snapshots: readonly string[];
   readonly tags: Readonly<Record<string, string>>;
 }
@@ -85,8 +87,9 @@ function toImage(image: Ec2Image, region: string): CatalogueImage[] {
   const { ImageId: id } = image;
   if (id === undefined || !isImageId(id)) return [];
   const tags = Object.fromEntries((image.Tags ?? []).map(({ Key, Value }) => [Key ?? "", Value ?? ""]));
-  // A copy's source is the image that it was copied from; our tag still names what that was baked from.
-  const base = tags[TAG.baseImage] ?? image.SourceImageId;
+  const isCopy = image.SourceInstanceId === undefined && image.SourceImageId !== undefined;
+  // A copy's source is the image that it was copied from, and no base; our tag still names what that was baked from.
+  const base = tags[TAG.baseImage] ?? (isCopy ? undefined : image.SourceImageId);
   return [
     {
       id,
@@ -99,6 +102,7 @@ function toImage(image: Ec2Image, region: string): CatalogueImage[] {
       created: dateOr1970(image.CreationDate),
       baseImage: base !== undefined && isImageId(base) ? base : undefined,
       fromInstance: image.SourceInstanceId !== undefined,
+      copiedFrom: isCopy ? image.SourceImageRegion : undefined,
       snapshots: (image.BlockDeviceMappings ?? []).flatMap((mapping) => mapping.Ebs?.SnapshotId ?? []),
       tags,
     },

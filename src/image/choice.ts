@@ -107,7 +107,10 @@ export function chooseName(
   }
 }
 
-/** An image of this account under our name that contradicts nothing: made from an instance, as Packer does, no foreign tags. */
+/**
+ * An image of this account under our name that contradicts nothing: made from an instance, as Packer does, or from another
+ * image of its region, as Packer does to encrypt it; no foreign tags.
+ */
 function isOurs(image: CatalogueImage, wish: ImageWish): boolean {
   const agrees = (key: string, value: string): boolean =>
     image.tags[key] === undefined || image.tags[key] === value;
@@ -115,7 +118,7 @@ function isOurs(image: CatalogueImage, wish: ImageWish): boolean {
     agrees(TAG.digest, wish.digest) &&
     agrees(TAG.application, wish.application) &&
     agrees(TAG.repository, wish.repository) &&
-    (image.tags[TAG.digest] !== undefined || image.fromInstance)
+    (image.tags[TAG.digest] !== undefined || image.fromInstance || image.copiedFrom === image.region)
   );
 }
 

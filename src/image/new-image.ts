@@ -35,7 +35,10 @@ export async function makeImage(
   const ec2 = await clients.ec2(order.region);
   const image = await waitUntilAvailable(ec2, order.region, id, tools.clock, tools.signal);
   if (tools.secrets.redactFact(image.name) !== image.name) throw await secretName(clients, baked, image.id);
-  return { baked, image: await makeOurs(ec2, image, order.tags, baked.baseImage) };
+  // In another region than it was built in (`ami_regions`), the base image has another id, which Packer does not say.
+  const isBuiltHere = image.copiedFrom === undefined || image.copiedFrom === order.region;
+  const base = isBuiltHere ? baked.baseImage : undefined;
+  return { baked, image: await makeOurs(ec2, image, order.tags, base) };
 }
 
 /** Records and outputs name the image: one with a secret in its name cannot be released. */

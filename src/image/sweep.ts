@@ -9,6 +9,7 @@ import {
   DescribeSecurityGroupsCommand,
   DescribeVolumesCommand,
   type EC2Client,
+  type Image,
   type Instance,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
@@ -133,29 +134,49 @@ async function removeVolumes(ec2: EC2Client, ids: readonly string[], { log }: Sw
   if (left.length > 0) log.info(`Deleted the bake's volumes ${left.join(", ")}`);
 }
 
-/** An image that was begun and will not be whole: nobody waits for it any more, and nobody would tag it. */
+/**
+ * An image that was begun and will not be whole: nobody waits for it any more, and nobody would tag it. Where it is to be
+ * encrypted (`encrypt_boot`) there are two: one of another name, made from the instance, and its copy.
+ */
 async function removeHalfMade(
   ec2: EC2Client,
-  { imageName, instance }: BakeTraces,
+  { region, imageName, instance }: BakeTraces,
   instances: readonly Instance[],
   { log }: SweepTools,
 ): Promise<void> {
+  const own = new Set(instances.map(({ InstanceId }) => InstanceId));
   // The noted one may have ended long ago, and not be shown any more.
-  const sources = new Set([instance, ...instances.map(({ InstanceId }) => InstanceId)]);
-  sources.delete(undefined);
-  if (sources.size === 0) return;
-  const { Images } = await ec2.send(
-    new DescribeImagesCommand({ Owners: ["self"], Filters: [{ Name: "name", Values: [imageName] }] }),
+  const sources = [...new Set([instance, ...own])].filter((id) => id !== undefined);
+  if (sources.length === 0) return;
+  const [made, named] = await Promise.all([
+    imagesBy(ec2, "source-instance-id", sources),
+    imagesBy(ec2, "name", [imageName]),
+  ]);
+  const copies = named.filter(
+    ({ SourceInstanceId, SourceImageRegion }) =>
+      SourceInstanceId === undefined && SourceImageRegion === region,
   );
-  for (const { ImageId, Name, State, SourceInstanceId } of Images ?? []) {
-    if (Name !== imageName || !sources.has(SourceInstanceId)) continue;
-    if (State === "available") {
+  const ours = made.filter(({ Name, SourceInstanceId }) => Name === imageName || own.has(SourceInstanceId));
+  // The copy first: its source is what the other one is.
+  for (const { ImageId, Name, State } of [...copies, ...ours]) {
+    if (Name === imageName && State === "available") {
       log.info(`The bake's image ${ImageId} is whole: the next run of the job takes it up`);
       continue;
     }
     await unlessGone(ec2.send(new DeregisterImageCommand({ ImageId, DeleteAssociatedSnapshots: true })));
     log.info(`Removed the half-made image ${ImageId} with its snapshots`);
   }
+}
+
+async function imagesBy(
+  ec2: EC2Client,
+  filter: string,
+  values: readonly string[],
+): Promise<readonly Image[]> {
+  const { Images } = await ec2.send(
+    new DescribeImagesCommand({ Owners: ["self"], Filters: [{ Name: filter, Values: [...values] }] }),
+  );
+  return Images ?? [];
 }
 
 async function removeKeyPair(ec2: EC2Client, name: string, { log }: SweepTools): Promise<void> {
