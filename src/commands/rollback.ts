@@ -45,16 +45,7 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
   const isNewest = newest !== undefined && sameImages(choice.record, newest);
   const toStop = isNewest ? coming : coming.filter(isUnrecorded);
   const stopped = (await stopAll(toStop, after, environment, request, ports)) || stoppedBefore;
-  try {
-    await restore(choice.record, page, stopped, environment, request, ports);
-  } catch (error) {
-    if (!(error instanceof CancelledError) || error.state !== undefined || !stopped) throw error;
-    throw new CancelledError("Cancelled before the rollback was recorded", {
-      cause: error,
-      state: `What was under way was rolled back: ${environment.name} runs what ${newest === undefined ? "it ran before" : `${formatReleaseTag(newest.tag)} names`}. The rollback is not recorded.`,
-      next: "Run the rollback again: it does what is missing.",
-    });
-  }
+  await restore(choice.record, page, stopped, environment, request, ports);
 }
 
 /** The ledger first: what the targets show is then no older than what it says. */
@@ -110,8 +101,21 @@ async function restore(
       request,
     },
     ports,
-  );
+  ).catch((error: unknown) => {
+    throw somethingStopped ? afterStop(error, environment.name, page) : error;
+  });
   if (somethingStopped && !request.dryRun) await forgetNote(environment.name, ports);
+}
+
+/** A cancel that says nothing of what was done would hide that the environment is back already. */
+function afterStop(error: unknown, environment: string, { newest }: LedgerPage): unknown {
+  if (!(error instanceof CancelledError) || error.state !== undefined) return error;
+  const what = newest === undefined ? "what it ran before" : `what ${formatReleaseTag(newest.tag)} names`;
+  return new CancelledError("Cancelled before the rollback was recorded", {
+    cause: error,
+    state: `What was under way was rolled back: ${environment} runs ${what}. The rollback is not recorded.`,
+    next: "Run the rollback again: it does what is missing.",
+  });
 }
 
 /** A note that cannot be deleted does no harm: with the record it says nothing any more. */
