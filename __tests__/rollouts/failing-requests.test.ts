@@ -7,7 +7,8 @@ import { ReleaseStage } from "./release-stage.ts";
 /**
  * Each request of a deploy failed in turn, in each way that AWS and GitHub fail: the release still succeeds, or ends with an
  * error that says the truth and is finished by the next run, which doubles nothing. The other commands are in
- * failing-commands.test.ts. Some of the pairs in every test run; all by `npm run chaos`; KILN_EVERY=7 each seventh.
+ * failing-commands.test.ts. Some of the pairs in every test run; all by `npm run chaos`; KILN_EVERY=7 each seventh,
+ * KILN_WAY="done late" one way alone.
  */
 
 const ALL = process.env["KILN_CHAOS"] === "all";

@@ -513,7 +513,7 @@ export class ReleaseStage implements AsyncDisposable {
    * may make a lock after the run that asked for it has given up, asked again, and ended.
    */
   async takeOverLocks(): Promise<void> {
-    for (const name of this.locks()) {
+    for (const name of [...this.locks(), ...this.bakeLocks()]) {
       const { repository, lock } = await this.#lock(`refs/${name}`, { status: "in_progress" });
       await releaseLock(repository, [lock], this.time);
     }
