@@ -1,5 +1,6 @@
 import {
   AuthorizeSecurityGroupIngressCommand,
+  CopyImageCommand,
   CreateImageCommand,
   CreateKeyPairCommand,
   CreateSecurityGroupCommand,
@@ -121,6 +122,45 @@ describe("what a bake that was stopped left", () => {
     stage.clock.advance(30 * 60_000);
     await sweepBake(ec2, traces, toolsOf(stage));
     expect(left(stage)).toEqual({ instances: 0, images: 1, keyPairs: 0, securityGroups: 0 });
+  });
+
+  test.each([
+    ["pending", 0, [], "gone"],
+    ["whole, and without a tag of ours", 30 * 60_000, [{ Key: "Name", Value: "x" }], "gone"],
+    ["whole and tagged, as one that is released", 30 * 60_000, [{ Key: "kiln:digest", Value: "d" }], "stays"],
+  ] as const)("an image of its instance under another name, %s", async (_, age, tags, fate) => {
+    const { stage, ec2, traces, image } = await halfBaked();
+    if (tags.length > 0) await ec2.send(new CreateTagsCommand({ Resources: [image], Tags: [...tags] }));
+    stage.clock.advance(age);
+    const said: string[] = [];
+    await sweepBake(ec2, { ...traces, imageName: "web-v1-ba9876543210" }, toolsOf(stage, said));
+    expect(left(stage)).toMatchObject({ instances: 0, images: fate === "stays" ? 1 : 0 });
+    expect(said.some((line) => line.startsWith("Removed the half-made image"))).toBe(fate === "gone");
+  });
+
+  test("an encrypted copy that is pending goes; one of another name, and a whole one, stay", async () => {
+    const { stage, ec2, traces, image } = await halfBaked();
+    stage.clock.advance(30 * 60_000);
+    const copyOf = async (name: string): Promise<string> => {
+      const { ImageId } = await ec2.send(
+        new CopyImageCommand({
+          SourceImageId: image,
+          SourceRegion: home.region,
+          Name: name,
+          Encrypted: true,
+        }),
+      );
+      return ImageId ?? "";
+    };
+    const whole = await copyOf("web-whole");
+    stage.clock.advance(30 * 60_000);
+    const theirs = await copyOf("web-theirs");
+    const pending = await copyOf("web-pending");
+    const stateOf = (id: string) => stage.world.images(home).find((each) => each.id === id)?.state;
+    await sweepBake(ec2, { ...traces, imageName: "web-whole" }, toolsOf(stage));
+    expect([whole, theirs, pending].map(stateOf)).toEqual(["available", "pending", "pending"]);
+    await sweepBake(ec2, { ...traces, imageName: "web-pending" }, toolsOf(stage));
+    expect([whole, theirs, pending].map(stateOf)).toEqual(["available", "pending", "deregistered"]);
   });
 
   test("nothing known: nothing goes", async () => {

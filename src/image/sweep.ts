@@ -156,7 +156,12 @@ async function removeHalfMade(
     ({ SourceInstanceId, SourceImageRegion }) =>
       SourceInstanceId === undefined && SourceImageRegion === region,
   );
-  const ours = made.filter(({ Name, SourceInstanceId }) => Name === imageName || own.has(SourceInstanceId));
+  // The template may give another name than Kiln's: with the digest among its tags it is an image that runs may be using.
+  const ours = made.filter(
+    ({ Name, SourceInstanceId, State, Tags = [] }) =>
+      Name === imageName ||
+      (own.has(SourceInstanceId) && (State !== "available" || !Tags.some(({ Key }) => Key === TAG.digest))),
+  );
   // The copy first: its source is what the other one is.
   for (const { ImageId, Name, State } of [...copies, ...ours]) {
     if (Name === imageName && State === "available") {
