@@ -117,3 +117,25 @@ describe.each(STAGES)("when $name", ({ name, reached, prepare }) => {
     expect([`Base-Image: eu-west-1 ${base?.id ?? "?"}`, undefined]).toContain(said);
   });
 });
+
+test.each([
+  ["as Kiln names it", "ami_name"],
+  ["as its template names it", 'ami_name = "golden-${var.image_version}" # ami_name'],
+])("a rollout that is cancelled after its bake leaves the image, %s: the re-run takes it", async (_, key) => {
+  await using stage = await Stage.open({ speed: 120 });
+  const template = await stage.copy.read("packer/web.pkr.hcl");
+  await stage.commit("Name it", { "packer/web.pkr.hcl": template.replace("ami_name", key) });
+  let child: ChildProcess | undefined;
+  const job = stage.push("develop", { onStarted: (started) => (child = started) });
+  await until("the refresh is in progress", () =>
+    stage.sandbox.autoScaling.refreshes("web-dev").some(({ status }) => status === "InProgress"),
+  );
+  child?.kill("SIGINT");
+  const result = await job;
+  expect(result.code, result.log).toBe(1);
+  expect(stage.leftovers(), result.log).toEqual([]);
+  expect(stage.images(), result.log).toHaveLength(1);
+  const again = await stage.run({ runId: 1, attempt: 2 });
+  expect(again.code, again.log).toBe(0);
+  expect(again.outputs, again.log).toMatchObject({ baked: "false", "image-id": stage.images()[0] });
+});
