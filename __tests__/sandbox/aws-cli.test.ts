@@ -10,10 +10,11 @@ const isInstalled = spawnSync("aws", ["--version"]).status === 0;
 const reason = isInstalled ? "" : " (skipped: no `aws` on the PATH)";
 
 async function aws(stage: Stage, ...args: readonly string[]): Promise<unknown> {
-  const { stdout } = await promisify(execFile)("aws", [...args, "--output", "json"], {
+  // By argument: AWS_ENDPOINT_URL is only known since 2.13, and Debian's is older.
+  const all = [...args, "--endpoint-url", stage.server.url, "--output", "json"];
+  const { stdout } = await promisify(execFile)("aws", all, {
     env: {
       ...process.env,
-      AWS_ENDPOINT_URL: stage.server.url,
       AWS_ACCESS_KEY_ID: "AKIAHOME",
       AWS_SECRET_ACCESS_KEY: "secret",
       AWS_DEFAULT_REGION: home.region,
