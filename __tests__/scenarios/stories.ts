@@ -37,6 +37,12 @@ async function release(stage: Stage, branch: string, page?: string): Promise<voi
   if (result.code !== 0) throw new Error(result.log);
 }
 
+/** What a deploy finds that need not bake. */
+async function pushed(stage: Stage): Promise<void> {
+  await stage.seedImage();
+  await stage.copy.push("develop");
+}
+
 /** An environment with a second group, beside its own or in another region. */
 async function twoTargets(stage: Stage, environment = "dev", place = HOME): Promise<void> {
   const config = await stage.copy.read(".github/kiln.yml");
@@ -77,10 +83,7 @@ export const STORIES: readonly Story[] = [
   {
     name: "a deploy",
     every: 3,
-    prepare: async (stage) => {
-      await stage.seedImage();
-      await stage.copy.push("develop");
-    },
+    prepare: pushed,
     job: {},
     groups: ["web-dev"],
   },
@@ -89,8 +92,7 @@ export const STORIES: readonly Story[] = [
     every: 9,
     prepare: async (stage) => {
       await twoTargets(stage);
-      await stage.seedImage();
-      await stage.copy.push("develop");
+      await pushed(stage);
     },
     job: {},
     groups: ["web-dev", "web-second"],
@@ -100,8 +102,7 @@ export const STORIES: readonly Story[] = [
     every: 47,
     prepare: async (stage) => {
       await twoTargets(stage, "dev", AWAY);
-      await stage.seedImage();
-      await stage.copy.push("develop");
+      await pushed(stage);
     },
     job: {},
     groups: ["web-dev", "web-second"],
@@ -164,8 +165,7 @@ export const STORIES: readonly Story[] = [
     name: "a deploy that takes a dead run's lock over",
     every: 37,
     prepare: async (stage) => {
-      await stage.seedImage();
-      await stage.copy.push("develop");
+      await pushed(stage);
       await lockOfDeadRun(stage);
     },
     job: {},
