@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import type { Job, JobResult } from "../../sandbox/runner.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
-import { configOf } from "../scenarios/production.ts";
+import { configWithProduction } from "../scenarios/config-text.ts";
 import { Stage } from "../scenarios/stage.ts";
 import { until } from "../scenarios/until.ts";
 import {
@@ -191,7 +191,7 @@ const releases: JobStory = {
 };
 
 const REGIONS = ["eu-west-1", "us-east-1"];
-const ELSEWHERE = configOf(`    role-to-assume: ${TARGET_ROLE}
+const ELSEWHERE = configWithProduction(`    role-to-assume: ${TARGET_ROLE}
     targets:
 ${REGIONS.map((region) => `      - { region: ${region}, auto-scaling-group: web-production }`).join("\n")}
 `);

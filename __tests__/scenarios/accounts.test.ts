@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
-import { configOf } from "./production.ts";
+import { configWithProduction } from "./config-text.ts";
 import { Stage } from "./stage.ts";
 
 /** Images are baked in one account; production's groups are in another, in three regions. */
@@ -15,7 +15,7 @@ async function open(): Promise<Stage> {
   const stage = await Stage.open({ ssh: false, speed: 600 });
   for (const region of REGIONS) addGroupOnTemplate(stage.sandbox, { region, accountId: OTHER, name: GROUP });
   await stage.commit("Production in another account", {
-    ".github/kiln.yml": configOf(`    role-to-assume: ${ROLE}
+    ".github/kiln.yml": configWithProduction(`    role-to-assume: ${ROLE}
     targets:
 ${REGIONS.map((region) => `      - { region: ${region}, auto-scaling-group: ${GROUP} }`).join("\n")}
 `),

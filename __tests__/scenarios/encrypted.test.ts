@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { HOME } from "../../sandbox/sandbox.ts";
-import { configOf } from "./production.ts";
+import { configWithProduction } from "./config-text.ts";
 import { Stage } from "./stage.ts";
 
 /** Production's image is encrypted with its own key: a copy of the very image that dev runs. */
@@ -11,7 +11,7 @@ const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
 test("a target with a key of its own runs an encrypted copy; dev's image stays as it was baked", async () => {
   await using stage = await Stage.open({ ssh: false, speed: 600 });
   await stage.commit("A key for production", {
-    ".github/kiln.yml": configOf(`    requires: dev
+    ".github/kiln.yml": configWithProduction(`    requires: dev
     targets: [{ region: eu-west-1, auto-scaling-group: web-production, kms-key: ${KEY} }]
 `),
   });

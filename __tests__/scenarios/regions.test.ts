@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
-import { configOf } from "./production.ts";
+import { configWithProduction } from "./config-text.ts";
 import { Stage } from "./stage.ts";
 
 /** Environments in different regions: one bake, whose very image is copied to where the others are. */
@@ -14,7 +14,7 @@ test("what dev runs in one region goes to production in another, by deploy, roll
   const { ec2 } = stage.sandbox;
   addGroupOnTemplate(stage.sandbox, { ...AWAY, name: "shop" });
   await stage.commit("Production elsewhere", {
-    ".github/kiln.yml": configOf(`    requires: dev
+    ".github/kiln.yml": configWithProduction(`    requires: dev
     targets: [{ region: us-east-1, auto-scaling-group: shop }]
 `),
   });

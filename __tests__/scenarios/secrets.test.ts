@@ -6,6 +6,7 @@ import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import type { Job, JobResult } from "../../sandbox/runner.ts";
 import { ACCESS_KEY, HOME, TOKEN } from "../../sandbox/sandbox.ts";
 import { type Canary, CommandLines, filesIn, leaks, privateKey, word, type Written } from "./canaries.ts";
+import { configOf } from "./config-text.ts";
 import { Stage } from "./stage.ts";
 import { until } from "./until.ts";
 
@@ -44,20 +45,13 @@ const FIXED: readonly Canary[] = [
   { name: "the token", value: jobToken },
 ];
 
-const CONFIG = `application: web
-image:
-  template: packer/web.pkr.hcl
-  inputs: [packer/**, app/**]
-environments:
-  dev:
-    branches: [develop]
-    targets: [{ region: eu-west-1, auto-scaling-group: web-dev }]
-    rollout: { smoke-test: script/tell-environment }
+// What comes first belongs to `dev` still.
+const CONFIG = configOf(`    rollout: { smoke-test: script/tell-environment }
   shop:
     branches: [shop]
     role-to-assume: ${ROLE}
     targets: [{ region: eu-west-1, auto-scaling-group: shop }]
-`;
+`);
 
 async function open(): Promise<{ readonly stage: Stage; readonly job: Partial<Job> }> {
   const stage = await Stage.open({ speed: 600 });

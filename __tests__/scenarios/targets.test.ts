@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { ACCESS_KEY, HOME } from "../../sandbox/sandbox.ts";
-import { configOf } from "./production.ts";
+import { configWithProduction } from "./config-text.ts";
 import { Stage } from "./stage.ts";
 import { until } from "./until.ts";
 
@@ -17,7 +17,7 @@ async function twoRegions(speed: number, more = ""): Promise<Stage> {
   const stage = await Stage.open({ ssh: false, speed });
   addGroupOnTemplate(stage.sandbox, { ...AWAY, name: "web-production-us", template: "web-production" });
   await stage.commit("Two regions", {
-    ".github/kiln.yml": configOf(`    targets:
+    ".github/kiln.yml": configWithProduction(`    targets:
       - { region: eu-west-1, auto-scaling-group: web-production }
       - { region: us-east-1, auto-scaling-group: web-production-us }
 ${more}`),
