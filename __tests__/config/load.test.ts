@@ -41,6 +41,10 @@ image:
   vars: { nginx_version: "1.26" }
   var-files: [packer/common.pkrvars.hcl]
   max-age: 30d
+  working-directory: packer/
+  only: [amazon-ebs.web, "docker.*"]
+  except: [vagrant]
+  former-repositories: [acme/old-web]
 environments:
   dev:
     branches: [develop]
@@ -77,6 +81,10 @@ environments:
         vars: { nginx_version: "1.26" },
         varFiles: ["packer/common.pkrvars.hcl"],
         maxAge: 30 * 24 * 60 * 60 * 1000,
+        workingDirectory: "packer",
+        only: ["amazon-ebs.web", "docker.*"],
+        except: ["vagrant"],
+        formerRepositories: ["acme/old-web"],
       },
       environments: [
         {
@@ -235,7 +243,7 @@ describe("every problem is told with its place", () => {
       "an unknown key of the image",
       withImage("max_age: 30d"),
       [
-        '3:3 unknown key "max_age"; did you mean "max-age"? Known here: template, inputs, vars, var-files, max-age',
+        '3:3 unknown key "max_age"; did you mean "max-age"? Known here: template, inputs, vars, var-files, max-age, working-directory, only, except, former-repositories',
       ],
     ],
     [

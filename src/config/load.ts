@@ -7,6 +7,7 @@ import {
   DEFAULT_PRUNE,
   DEFAULT_STRATEGY,
   type Environment,
+  type ImageRecipe,
   type PruneSettings,
   type RolloutSettings,
   type SmokeTest,
@@ -159,6 +160,7 @@ function toApplication(config: Config, document: Document, defaultName: string):
       ),
       varFiles: (config.image["var-files"] ?? []).map(repositoryPath),
       maxAge: parseDuration(config.image["max-age"] ?? ""),
+      ...toBuildSettings(config.image),
     },
     environments: environments.map(([name, environment]): Environment => ({
       name,
@@ -174,6 +176,19 @@ function toApplication(config: Config, document: Document, defaultName: string):
       })),
       rollout: toRollout(environment.rollout ?? {}),
     })),
+  };
+}
+
+/** The keys of `image` that most templates do without; one that is not set is absent. */
+function toBuildSettings(
+  image: Config["image"],
+): Pick<ImageRecipe, "workingDirectory" | "only" | "except" | "formerRepositories"> {
+  const { "working-directory": workingDirectory, only, except, "former-repositories": former } = image;
+  return {
+    ...(workingDirectory === undefined ? {} : { workingDirectory: repositoryPath(workingDirectory) }),
+    ...(only === undefined ? {} : { only }),
+    ...(except === undefined ? {} : { except }),
+    ...(former === undefined ? {} : { formerRepositories: former }),
   };
 }
 

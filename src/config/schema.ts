@@ -14,6 +14,23 @@ const variableName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_-]*$/, "must be a Packer variable's name: letters, digits, '_' and '-'");
 
+/** How GitHub names a repository. */
+const REPOSITORY = /^[A-Za-z0-9-]{1,39}\/[A-Za-z0-9._-]{1,100}$/;
+
+/** Names or globs of builds, as Packer's `-only` and `-except` take them; a comma would separate two. */
+const buildNames = (key: string) =>
+  z
+    .array(
+      z
+        .string()
+        .regex(
+          /^[^\s,-][^\s,]{0,199}$/,
+          `must be the name of a build such as amazon-ebs.web, one per item of ${key}`,
+        ),
+    )
+    .min(1, "must name at least one build")
+    .max(50, "must be at most 50 builds");
+
 const image = z
   .strictObject({
     template: repositoryPath.describe("The Packer template: a file or a folder"),
@@ -49,6 +66,24 @@ const image = z
       .describe("Packer variables"),
     "var-files": z.array(repositoryPath).optional().describe("Packer variable files"),
     "max-age": duration.optional().describe("Images older than this are baked anew"),
+    "working-directory": repositoryPath
+      .optional()
+      .describe(
+        "The folder that Packer runs in, which relative paths in the template start from. Default: the repository's root",
+      ),
+    only: buildNames("only")
+      .optional()
+      .describe("The only builds of the template that Packer runs (`packer build -only`)"),
+    except: buildNames("except")
+      .optional()
+      .describe("Builds of the template that Packer leaves out (`packer build -except`)"),
+    "former-repositories": z
+      .array(z.string().regex(REPOSITORY, "must be OWNER/NAME"))
+      .max(20, "must be at most 20 repositories")
+      .optional()
+      .describe(
+        "Earlier names of this repository, `OWNER/NAME`: images that were baked under them stay usable after a rename",
+      ),
   })
   .describe("How the image is made");
 

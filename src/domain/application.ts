@@ -33,6 +33,14 @@ export interface ImageRecipe {
   readonly varFiles: readonly string[];
   /** Milliseconds after which an image is baked anew. */
   readonly maxAge: number | undefined;
+  /** The folder that Packer runs in; absent: the repository's root. */
+  readonly workingDirectory?: string;
+  /** The only builds that Packer runs; absent: all. */
+  readonly only?: readonly string[];
+  /** Builds that Packer leaves out; absent: none. */
+  readonly except?: readonly string[];
+  /** Earlier names of the repository, `owner/name`, whose images count as this one's; absent: none. */
+  readonly formerRepositories?: readonly string[];
 }
 
 /** A named place where the application runs. */
