@@ -159,11 +159,12 @@ async function start(world: World, job: Job, id: string, ports: Ports): Promise<
         sensitive: new Set<string>(),
         rebake: "auto" as const,
         allowOlder: false,
+        allowUnverified: false,
       };
       return command === "deploy" ? deploy(deployed, ports) : bake(deployed, ports);
     }
     case "promote":
-      return promote({ ...request, from: job.from ?? "" }, ports);
+      return promote({ ...request, from: job.from ?? "", allowUnverified: false }, ports);
     case "rollback":
       return rollback(
         { ...request, to: job.to ?? "previous", reason: undefined, incident: job.incident ?? false },

@@ -32,6 +32,7 @@ function stage(groups: readonly FakeGroup[], onCancel: RolloutRequest["onCancel"
     const state = targetState({ target });
     const versions = releaseVersions([[state.template, { id: "lt-1", name: "web", version: "8" }]]);
     return {
+      kind: "refresh",
       state,
       versions,
       configuration: configurationWith(state, versions.choose),

@@ -143,7 +143,7 @@ describe("the plan of a release", () => {
     expect(plan).toMatchObject({ rollOut: false, record: true, findings: [] });
     expect(plan.lines).toStrictEqual([
       `reuse ${IMAGE} (web-v1-0123456789ab): it has this content, baked 10 days ago`,
-      `eu-west-1/web-dev runs ${IMAGE} already: nothing to roll out`,
+      `eu-west-1/web-dev runs ${IMAGE} already, but no release records that: verify it, and revert it if that fails`,
       `record it as ${line}`,
     ]);
   });

@@ -88,7 +88,7 @@ describe("a smoke test", () => {
     const programs = new ScriptedPrograms();
     programs.output = ["GET / 200"];
     const ports = portsOf(programs);
-    expect(await runSmokeTest(TEST, SUBJECT, ports)).toBeUndefined();
+    expect(await runSmokeTest(TEST, SUBJECT, ports)).toStrictEqual({ kind: "passed" });
     expect(programs.started).toStrictEqual([
       {
         command: "script/smoke",
@@ -121,7 +121,10 @@ describe("a smoke test", () => {
     const programs = new ScriptedPrograms();
     programs.exitCode = code;
     const ports = portsOf(programs);
-    expect(await runSmokeTest(TEST, SUBJECT, ports)).toBe(`the ${NAME} failed with exit code ${code}`);
+    expect(await runSmokeTest(TEST, SUBJECT, ports)).toStrictEqual({
+      kind: "failed",
+      why: `the ${NAME} failed with exit code ${code}`,
+    });
     expect(ports.log.lines).not.toContain(`The ${NAME} passed`);
   });
 
@@ -141,9 +144,10 @@ describe("a smoke test", () => {
         slept.push(milliseconds);
       },
     };
-    expect(await runSmokeTest({ ...TEST, timeout: 90 }, SUBJECT, portsOf(programs, clock))).toBe(
-      `the ${NAME} took longer than 1 min 30 s`,
-    );
+    expect(await runSmokeTest({ ...TEST, timeout: 90 }, SUBJECT, portsOf(programs, clock))).toStrictEqual({
+      kind: "failed",
+      why: `the ${NAME} took longer than 1 min 30 s`,
+    });
     expect(slept).toStrictEqual([90_000]);
     expect(programs.kills).toBe(1);
   });
@@ -159,9 +163,10 @@ describe("a smoke test", () => {
       kill: () => {},
     }));
     for (const subprocess of [atOnce, later]) {
-      expect(await runSmokeTest(TEST, SUBJECT, portsOf(subprocess))).toBe(
-        `the ${NAME} could not be run: spawn script/smoke ENOENT`,
-      );
+      expect(await runSmokeTest(TEST, SUBJECT, portsOf(subprocess))).toStrictEqual({
+        kind: "failed",
+        why: `the ${NAME} could not be run: spawn script/smoke ENOENT`,
+      });
     }
   });
 
@@ -184,14 +189,13 @@ describe("a smoke test", () => {
     expect(ports.log.lines.filter((text) => text.startsWith("  smoke test | ")).length).toBeGreaterThan(0);
   });
 
-  test("is not run where no new instance is in service", async () => {
+  test("has failed if no new instance is in service", async () => {
     const programs = new ScriptedPrograms();
-    const ports = portsOf(programs);
-    expect(await runSmokeTest(TEST, { ...SUBJECT, instances: [] }, ports)).toBeUndefined();
+    expect(await runSmokeTest(TEST, { ...SUBJECT, instances: [] }, portsOf(programs))).toStrictEqual({
+      kind: "failed",
+      why: `the ${NAME} could not be run: no new instance is in service`,
+    });
     expect(programs.started).toStrictEqual([]);
-    expect(ports.log.lines).toStrictEqual([
-      "warning: eu-west-1/web: no new instance is in service: the smoke test was not run",
-    ]);
   });
 
   test("ends with the run: killed, with the reason of the cancel", async () => {
@@ -246,7 +250,10 @@ describe("as a real program", () => {
 
   test("a smoke test is found by its path in the repository", async () => {
     const real = ports();
-    expect(await runSmokeTest(TEST, SUBJECT, real)).toBe(`the ${NAME} failed with exit code 3`);
+    expect(await runSmokeTest(TEST, SUBJECT, real)).toStrictEqual({
+      kind: "failed",
+      why: `the ${NAME} failed with exit code 3`,
+    });
     expect(real.log.lines.slice(1)).toStrictEqual([
       "  smoke test | 192.0.2.1 10.0.0.2 - --fast a b",
       "  smoke test | ::error::no",
@@ -255,7 +262,9 @@ describe("as a real program", () => {
 
   test("a smoke test is found in PATH where it has no folder", async () => {
     const real = ports();
-    expect(await runSmokeTest({ command: ["echo", "well"], timeout: 60 }, SUBJECT, real)).toBeUndefined();
+    expect(await runSmokeTest({ command: ["echo", "well"], timeout: 60 }, SUBJECT, real)).toStrictEqual({
+      kind: "passed",
+    });
     expect(real.log.lines).toContain("  smoke test | well");
   });
 
@@ -278,7 +287,7 @@ describe("as a real program", () => {
     const started = Date.now();
     expect(
       await runSmokeTest({ command: ["sh", "-c", "sleep 30 & sleep 30"], timeout: 1 }, SUBJECT, real),
-    ).toBe(`the ${NAME} took longer than 1 s`);
+    ).toStrictEqual({ kind: "failed", why: `the ${NAME} took longer than 1 s` });
     expect(Date.now() - started).toBeLessThan(10_000);
   });
 

@@ -48,6 +48,8 @@ function release(environment: string, number: number, content: string): void {
     baseImages: {},
     inventory: inventory(`web ${content}\n`),
     targets: [{ region: "eu-west-1", group: "web", launchTemplate: "lt-0", version: "1" }],
+    verified: { count: 1, of: 1 },
+    smokeTest: "none",
     previous: undefined,
     restores: undefined,
     promotedFrom: undefined,

@@ -19,6 +19,8 @@ export const RECORD: ReleaseRecord = {
   targets: [
     { region: "eu-west-1", group: "web production", launchTemplate: "lt-0123456789abcdef0", version: "7" },
   ],
+  verified: { count: 4, of: 4 },
+  smokeTest: "passed",
   previous: "release/production/000041",
   restores: undefined,
   promotedFrom: undefined,
@@ -107,6 +109,13 @@ export const recordsWith = (text: fc.Arbitrary<string>): fc.Arbitrary<ReleaseRec
         ),
         { maxLength: 3 },
       ),
+      verified: fc.option(
+        fc
+          .tuple(fc.nat(999_999), fc.nat(999_999))
+          .map(([a, b]) => ({ count: Math.min(a, b), of: Math.max(a, b) })),
+        { nil: undefined },
+      ),
+      smokeTest: fc.option(fc.constantFrom("passed", "none", "not-run"), { nil: undefined }),
       previous: optional,
       restores: optional,
       promotedFrom: optional,

@@ -35,6 +35,7 @@ function rolloutOf(group: FakeGroup, changes: Partial<TargetRollout> = {}): Targ
     AlarmSpecification: { Alarms: ["web-5xx"] },
   } as const;
   return {
+    kind: "refresh",
     state,
     versions,
     configuration: configurationWith(state, versions.choose),
@@ -126,12 +127,12 @@ describe("a release of several targets", () => {
     expect(await run(order)).toMatchObject([
       {
         kind: "released",
-        refreshId: "web-1",
-        adopted: false,
-        took: 300_000,
+        refresh: { id: "web-1", adopted: false, took: 300_000 },
+        inService: 2,
+        checked: "none",
         verified: [{ id: "i-w1" }, { id: "i-w2" }],
       },
-      { kind: "released", refreshId: "worker-1", verified: [{ id: "i-x1" }, { id: "i-x2" }] },
+      { kind: "released", refresh: { id: "worker-1" }, verified: [{ id: "i-x1" }, { id: "i-x2" }] },
     ]);
     expect(ends).toStrictEqual(["web released", "worker released"]);
     expect(started).toStrictEqual(["web-1", "worker-1"]);
@@ -441,7 +442,9 @@ describe("a release of one target", () => {
 
   test("goes back where the check at the end does not pass", async () => {
     const group = web();
-    const { run } = stage([group], { changes: { check: async (percentage) => `no at ${percentage} %` } });
+    const { run } = stage([group], {
+      changes: { check: async (percentage) => ({ kind: "failed", why: `no at ${percentage} %` }) },
+    });
     const error = await failureOf(run());
     expect(error.message).toBe("eu-west-1/web: the rollout was rolled back: no at 100 %");
     expect(versionsOf(group)).toStrictEqual(["7", "7"]);
@@ -456,7 +459,7 @@ describe("a release of one target", () => {
       changes: {
         check: async (percentage) => {
           checked.push(percentage);
-          return undefined;
+          return { kind: "passed" };
         },
       },
     });
@@ -478,7 +481,7 @@ describe("a release of one target", () => {
         },
         check: async (percentage) => {
           checked.push(percentage);
-          return "the test failed";
+          return { kind: "failed", why: "the test failed" };
         },
       },
     });
@@ -544,7 +547,10 @@ describe("a release of one target", () => {
   test("is not sent forward again when the way back takes longer than its time", async () => {
     const group = web();
     group.courses.push([DONE], [...times(300, GOES_ON), DONE]);
-    const { run } = stage([group], { changes: { check: async () => "no" }, timeout: 600_000 });
+    const { run } = stage([group], {
+      changes: { check: async () => ({ kind: "failed", why: "no" }) },
+      timeout: 600_000,
+    });
     await run().catch(() => {});
     expect(group.rollbacks).toBe(0);
   });

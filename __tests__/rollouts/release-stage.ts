@@ -196,15 +196,15 @@ export class ReleaseStage implements AsyncDisposable {
 
   /** By plain git. */
   records(): string[] {
-    return this.#refs("refs/tags/**");
+    return this.refs("refs/tags/**");
   }
 
   locks(): string[] {
-    return this.#refs("refs/kiln/lock/**");
+    return this.refs("refs/kiln/lock/**");
   }
 
   bakeLocks(): string[] {
-    return this.#refs("refs/kiln/bake/**");
+    return this.refs("refs/kiln/bake/**");
   }
 
   /** A record's text. */
@@ -213,7 +213,8 @@ export class ReleaseStage implements AsyncDisposable {
     return execFileSync("git", ["cat-file", "tag", tag], { cwd: path, encoding: "utf8" });
   }
 
-  #refs(pattern: string): string[] {
+  /** By plain git. */
+  refs(pattern: string): string[] {
     const { path } = this.sandbox.repository;
     const text = execFileSync("git", ["for-each-ref", "--format=%(refname:short)", pattern], {
       cwd: path,
@@ -456,7 +457,7 @@ export class ReleaseStage implements AsyncDisposable {
   ): Promise<Released> {
     return this.release(targets, rollout, {
       ...options,
-      work: (request, ports) => promote({ ...request, from: "qa" }, ports),
+      work: (request, ports) => promote({ ...request, from: "qa", allowUnverified: false }, ports),
     });
   }
 
@@ -487,6 +488,7 @@ export class ReleaseStage implements AsyncDisposable {
             sensitive: new Set(),
             rebake: "auto",
             allowOlder: false,
+            allowUnverified: false,
           },
           ports,
         ),

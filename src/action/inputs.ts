@@ -27,6 +27,7 @@ export const INPUT_NAMES = [
   "rebake",
   "dry-run",
   "allow-older",
+  "allow-unverified",
   "allow-pull-request-target",
   "incident",
   "on-cancel",
@@ -67,6 +68,8 @@ export interface Inputs {
   readonly rebake: (typeof REBAKE)[number];
   readonly dryRun: boolean;
   readonly allowOlder: boolean;
+  /** Accept a release of the required environment in which no instance was verified. */
+  readonly allowUnverified: boolean;
   /** Run also where the code may be a stranger's. */
   readonly allowPullRequestTarget: boolean;
   readonly incident: boolean;
@@ -117,6 +120,7 @@ export function parseInputs(
     secretVars: variables("secret-vars", given["secret-vars"] ?? "", report),
     rebake: oneOf("rebake", text("rebake") ?? "auto", REBAKE, report),
     dryRun: boolean("dry-run", text("dry-run") ?? "false", report),
+    allowUnverified: boolean("allow-unverified", text("allow-unverified") ?? "false", report),
     allowOlder: boolean("allow-older", text("allow-older") ?? "false", report),
     allowPullRequestTarget: boolean(
       "allow-pull-request-target",
@@ -153,11 +157,12 @@ function reportUnknown(given: Readonly<Record<string, string>>, report: Report):
 }
 
 /** What would mean something else than the user thinks: a `to` without `command: rollback` must not deploy. */
-const ONLY_FOR: readonly (readonly [name: InputName, command: Command])[] = [
+const ONLY_FOR: readonly (readonly [name: InputName, ...commands: Command[]])[] = [
   ["to", "rollback"],
   ["incident", "rollback"],
   ["from", "promote"],
   ["allow-older", "deploy"],
+  ["allow-unverified", "deploy", "promote"],
   ["fail-on-drift", "status"],
 ];
 /** Commands that release to one environment, which nothing but the input can name. */
@@ -170,10 +175,12 @@ function reportMisplaced(
   text: (name: InputName) => string | undefined,
   report: Report,
 ): void {
-  for (const [name, only] of ONLY_FOR) {
+  for (const [name, ...commands] of ONLY_FOR) {
     const value = text(name);
-    if (value !== undefined && value !== "false" && command !== only)
-      report(name, `is for \`command: ${only}\`; the command is ${command}`);
+    if (value !== undefined && value !== "false" && !commands.includes(command)) {
+      const allowed = commands.map((only) => `\`command: ${only}\``).join(" and ");
+      report(name, `is for ${allowed}; the command is ${command}`);
+    }
   }
   if (NEEDS_ENVIRONMENT.has(command) && text("environment") === undefined) {
     report("environment", `is missing: ${command} needs to be told which`);

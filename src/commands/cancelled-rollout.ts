@@ -23,7 +23,16 @@ export async function cancelRollouts(
       : `Cancelled while ${names.join(", ")} ${names.length === 1 ? "was" : "were"} being rolled out`;
   if (begun.length === 0) {
     return new CancelledError(message, {
-      state: "No instance refresh was started. Nothing was recorded.",
+      state: [
+        "No instance refresh was started.",
+        ...rollouts
+          .filter(({ kind }) => kind === "in-service")
+          .map(
+            ({ state, imageId }) =>
+              `${targetName(state.target)} runs ${imageId}, as before; it is not verified and tested yet.`,
+          ),
+        "Nothing was recorded.",
+      ].join(" "),
       next: "Run the job again to release.",
     });
   }

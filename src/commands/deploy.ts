@@ -1,9 +1,9 @@
 import type { Environment } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
-import { type Digest, type ImageId, isImageId } from "../domain/image.ts";
+import type { Digest, ImageId } from "../domain/image.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
-import { HISTORY_READ, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
+import { requireProof } from "../release/required.ts";
 import { bakedOrFound, findDigest } from "./image.ts";
 import { regionsOf } from "./region-images.ts";
 import type { Ports } from "./ports.ts";
@@ -34,29 +34,27 @@ export async function deploy(request: DeployRequest, ports: Ports): Promise<void
 }
 
 /**
- * Where an environment requires another: the very image that the other one has released with this content, also where a
- * newer bake of it exists. Undefined where nothing is required.
- * @throws KilnError where the required environment has not released this content
+ * Where an environment requires another: the image of this content that the other one has proven, also if a newer bake of
+ * it exists.
+ * @returns undefined if nothing is required
+ * @throws KilnError if the required environment has not proven this content
  */
 async function provenImage(
-  { name, requires }: Environment,
+  environment: Environment,
   region: string,
   digest: Digest,
   request: DeployRequest,
   ports: Ports,
 ): Promise<ImageId | undefined> {
-  if (requires === undefined) return undefined;
-  const { recordPrefix } = request.application;
-  const pages = await readLedger(ports.repository, recordPrefix, [requires], ports.log, HISTORY_READ);
-  const page = pages.get(requires);
-  const id = page?.records.find((record) => record.imageDigest === digest)?.images[region];
-  if (id !== undefined && isImageId(id)) return id;
-  const newest = page?.newest;
+  const record = await requireProof(environment, { digest }, request, ports);
+  if (record === undefined) return undefined;
+  const id = record.images[region];
+  if (id !== undefined) return id;
   throw new KilnError(
-    `${name} takes only what ${requires} has released, and ${requires} has not released this content`,
+    `${formatReleaseTag(record.tag)}, which ${environment.name} requires, has no image in ${region}`,
     {
-      state: `Nothing was changed. ${requires} runs ${newest === undefined ? "no release" : `${formatReleaseTag(newest.tag)}: ${newest.version}, commit ${newest.commit.slice(0, 12)}, ${newest.imageDigest}`}; this commit's content is ${digest}.`,
-      next: `Release this commit to ${requires} first, then run this job again.`,
+      state: "Nothing was changed.",
+      next: `Release this commit to ${record.tag.environment} again: its image is then baked in ${region}.`,
     },
   );
 }

@@ -70,6 +70,8 @@ export interface TargetPlan {
   /** The group is on `$Latest`, `$Default` or an SSM alias and is set to what this means now. */
   readonly pin: boolean;
   readonly rollOut: boolean;
+  /** It runs the image already, but the newest release does not: an earlier run died before it recorded it. */
+  readonly unrecorded: boolean;
   readonly preferences: RefreshPreferences;
   readonly strategy: RefreshStrategy;
   readonly findings: readonly Finding[];
@@ -167,6 +169,7 @@ function planTarget(
     preferences,
     strategy,
     rollOut,
+    unrecorded: !rollOut && situation.ledger.newest?.images[target.region] !== image.id,
     pin: rollOut && templatesOf(state).some(({ written, imageId }) => !isNumber(written) || isAlias(imageId)),
     findings: rollOut
       ? [
@@ -211,6 +214,12 @@ function describeTarget(plan: TargetPlan, situation: Situation, { environment }:
   const home = homeOf(environment);
   const there = imageIn(image, home, plan.target.region);
   const where = there?.id ?? (image.home.kind === "bake" ? "the new image" : "the copy");
+  if (plan.unrecorded) {
+    const test = environment.rollout.smokeTest;
+    return [
+      `${name} runs ${where} already, but no release records that: verify ${test === undefined ? "" : "and test "}it, and revert it if that fails`,
+    ];
+  }
   if (!plan.rollOut) return [`${name} runs ${where} already: nothing to roll out`];
   const type = appliedInstanceType(state, environment.instanceType);
   const lines = plan.pin

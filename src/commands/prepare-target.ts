@@ -15,11 +15,13 @@ import {
   pinTemplates,
   type ReleaseVersions,
   releaseVersions,
+  savedConfiguration,
   type TemplateChange,
   type TemplateVersion,
 } from "../rollout/launch-template.ts";
-import { newInstances } from "../rollout/new-instances.ts";
+import { recentRefreshes } from "../rollout/refresh.ts";
 import type { TargetRollout } from "../rollout/rollout.ts";
+import { stateBefore } from "../rollout/state-before.ts";
 import {
   appliedInstanceType,
   type EffectiveTemplate,
@@ -31,7 +33,7 @@ import {
 import type { TargetPlan } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import type { ReleaseOrder } from "./release-order.ts";
-import { runSmokeTest } from "./smoke-test.ts";
+import { type FailedTests, smokeTestCheck } from "./smoke-test.ts";
 import type { TargetBoard } from "./target-board.ts";
 
 /** What a release changes in a target's launch template. */
@@ -61,13 +63,20 @@ export function rolloutTools(
   };
 }
 
+/** What all targets of a release have in common. */
+export interface Release {
+  /** The record's tag that it will have. */
+  readonly tag: string;
+  readonly order: ReleaseOrder;
+  readonly board: TargetBoard;
+  readonly failedTests: FailedTests;
+}
+
 /** Everything that a target's rollout needs before its refresh begins: numbered versions, and the release's own. */
 export async function prepareTarget(
   plan: TargetPlan,
   image: CatalogueImage,
-  release: string,
-  board: TargetBoard,
-  order: ReleaseOrder,
+  { tag, order, board, failedTests }: Release,
   ports: Ports,
 ): Promise<TargetRollout> {
   ports.signal.throwIfAborted();
@@ -82,8 +91,8 @@ export async function prepareTarget(
     launchTemplate: versions.base.id,
     launchTemplateVersion: versions.base.version,
   });
-  const { smokeTest } = rollout;
   return {
+    kind: "refresh",
     state,
     versions,
     preferences,
@@ -96,23 +105,69 @@ export async function prepareTarget(
     pace: { capacity: instanceCount(state), warmup, preferences, image: image.id },
     maxFailures: rollout.maxLaunchFailures ?? DEFAULT_MAX_LAUNCH_FAILURES,
     mayGoBack: rollout.autoRollback ?? true,
-    check:
-      smokeTest === undefined
-        ? undefined
-        : async (checkpoint, signal) =>
-            runSmokeTest(
-              smokeTest,
-              {
-                environment: environment.name,
-                target,
-                release,
-                imageId: image.id,
-                checkpoint,
-                instances: await newInstances(clients, target, versions.all, image.id),
-              },
-              { ...ports, signal },
-            ),
+    check: smokeTestCheck(
+      order,
+      {
+        target,
+        versions: versions.all,
+        imageId: image.id,
+        release: tag,
+        refreshId: () => board.refreshOf(target)?.id,
+      },
+      failedTests,
+      ports,
+    ),
     onStarting: () => board.starting(target, versions.base),
+    onStarted: (id) => board.started(target, id),
+  };
+}
+
+/**
+ * A target that runs the image already, though no release records it: an earlier run died before it did. It is verified and
+ * tested like any release, unless that run's test is known to have failed, and reverted if it fails.
+ */
+export async function prepareInService(
+  { target, state, preferences, strategy }: TargetPlan,
+  image: CatalogueImage,
+  { tag, order, board, failedTests }: Release,
+  ports: Ports,
+): Promise<TargetRollout> {
+  ports.signal.throwIfAborted();
+  const { environment } = order;
+  const clients = ports.awsOf(environment);
+  const versions = releaseVersions(
+    templatesOf(state).map((template) => [template, { ...template }] as const),
+  );
+  const [before, refreshId, kept] = await Promise.all([
+    stateBefore(clients, state),
+    recentRefreshes(clients, target).then(([newest]) => newest?.InstanceRefreshId),
+    failedTests.read(),
+  ]);
+  const hasFailed = kept !== undefined && kept.refresh === refreshId && kept.image === image.id;
+  const tested = { target, versions: versions.all, imageId: image.id, release: tag };
+  return {
+    kind: "in-service",
+    state: before ?? state,
+    versions,
+    preferences,
+    strategy,
+    imageId: image.id,
+    configuration: savedConfiguration(state),
+    pace: {
+      capacity: instanceCount(state),
+      warmup: preferences.InstanceWarmup ?? state.warmup ?? 0,
+      preferences,
+      image: image.id,
+    },
+    maxFailures: environment.rollout.maxLaunchFailures ?? DEFAULT_MAX_LAUNCH_FAILURES,
+    mayGoBack: before !== undefined,
+    check: hasFailed
+      ? async () => ({
+          kind: "failed",
+          why: `${kept.why}, in ${kept.run}, which ended before it reverted this`,
+        })
+      : smokeTestCheck(order, { ...tested, refreshId: () => refreshId }, failedTests, ports),
+    onStarting: () => undefined,
     onStarted: (id) => board.started(target, id),
   };
 }

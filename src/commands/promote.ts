@@ -1,6 +1,7 @@
 import { KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { readLedger } from "../release/ledger.ts";
+import { requireProof } from "../release/required.ts";
 import { regionsOf } from "./region-images.ts";
 import type { Ports } from "./ports.ts";
 import { recordedImage } from "./recorded-image.ts";
@@ -20,6 +21,7 @@ export async function promote(request: PromoteRequest, ports: Ports): Promise<vo
       next: `Deploy to ${from} first.`,
     });
   }
+  await requireProof(environment, { imageOf: record }, request, ports);
   const promotedFrom = formatReleaseTag(record.tag);
   ports.log.info(
     `Promote ${promotedFrom} to ${environment.name}: ${record.version}, commit ${record.commit.slice(0, 12)}`,

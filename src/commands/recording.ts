@@ -3,8 +3,8 @@ import { TAG } from "../domain/image.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { changesParagraph } from "../release/changes.ts";
 import { appendRecord } from "../release/ledger.ts";
-import { formatRecord, type ReleaseRecord } from "../release/record.ts";
-import type { TargetVersion } from "./carry-out.ts";
+import { formatRecord, type ReleaseRecord, type SmokeTestResult } from "../release/record.ts";
+import type { ReleasedTarget } from "./carry-out.ts";
 import { tellChanges, type Told } from "./changes.ts";
 import { homeOf, type Settled } from "./plan.ts";
 import type { Ports } from "./ports.ts";
@@ -14,7 +14,7 @@ import type { RegionImages, ReleaseOrder } from "./release-order.ts";
 export async function writeRecord(
   { situation, plan }: Settled,
   images: RegionImages,
-  versions: readonly TargetVersion[],
+  targets: readonly ReleasedTarget[],
   started: Date,
   order: ReleaseOrder,
   ports: Ports,
@@ -22,7 +22,7 @@ export async function writeRecord(
   // The rollout is verified: reading and keeping what it changed is no part of it.
   const finished = ports.clock.now();
   const told = await tellChanges({ situation, plan }, images, order, ports);
-  const draft = draftRecord({ situation, plan }, images, versions, { started, finished }, order, told);
+  const draft = draftRecord({ situation, plan }, images, targets, { started, finished }, order, told);
   // Commits and packages are others' words.
   const changes = ports.secrets.redact(paragraph(situation.ledger.newest, draft, told));
   try {
@@ -52,7 +52,7 @@ export async function writeRecord(
 function draftRecord(
   { situation, plan }: Settled,
   images: RegionImages,
-  versions: readonly TargetVersion[],
+  targets: readonly ReleasedTarget[],
   times: { readonly started: Date; readonly finished: Date },
   order: ReleaseOrder,
   { inventory }: Told,
@@ -74,12 +74,17 @@ function draftRecord(
     imageCommit: image.tags[TAG.commit] ?? order.commit,
     baseImages: image.baseImage === undefined ? {} : { [image.region]: image.baseImage },
     inventory,
-    targets: versions.map(({ target, version }) => ({
+    targets: targets.map(({ target, version }) => ({
       region: target.region,
       group: target.autoScalingGroup,
       launchTemplate: version.id,
       version: version.version,
     })),
+    verified: {
+      count: targets.reduce((sum, { verified }) => sum + verified.count, 0),
+      of: targets.reduce((sum, { verified }) => sum + verified.of, 0),
+    },
+    smokeTest: smokeTestOf(targets, order),
     previous: newest === undefined ? undefined : formatReleaseTag(newest.tag),
     restores: order.restores,
     promotedFrom: order.promotedFrom,
@@ -88,6 +93,17 @@ function draftRecord(
     run: run.url,
     ...times,
   };
+}
+
+/** A test counts as passed if it was run and passed on every target that it could be run on. */
+function smokeTestOf(
+  targets: readonly ReleasedTarget[],
+  { environment: { name }, request }: ReleaseOrder,
+): SmokeTestResult {
+  if (targets.some(({ smokeTest }) => smokeTest === "passed")) return "passed";
+  // In an incident the environment's own test is left out.
+  const own = request.application.environments.find((environment) => environment.name === name);
+  return own?.rollout.smokeTest === undefined ? "none" : "not-run";
 }
 
 /** The record's text for people: what ran before, what runs since, and what that changes. */

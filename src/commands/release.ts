@@ -43,7 +43,9 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
   const [ready] = await Promise.all([
     order.source.prepare(plan.image),
     proveWayBack(plan, situation, ports),
-    plan.rollOut ? proveSmokeTest(order.environment.rollout.smokeTest, ports) : undefined,
+    plan.targets.some(({ rollOut, unrecorded }) => rollOut || unrecorded)
+      ? proveSmokeTest(order.environment.rollout.smokeTest, ports)
+      : undefined,
   ]);
   await underLock(order, ports, async (contended) => {
     const locked = await lookAgain(contended, { situation, plan }, order, ports);
@@ -51,11 +53,14 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     const prepared = locked.plan === plan ? ready : await order.source.prepare(locked.plan.image);
     const coming = await order.source.obtain(locked.plan.image, prepared);
     const settled = await lookAfterBake(locked, coming, order, ports);
-    const versions = await rollOutImages(settled, coming, order, ports);
-    const images = await allOf(coming);
-    if (settled.plan.record) await writeRecord(settled, images, versions, started, order, ports);
-    else publishUnchanged(settled.situation, name, ports);
-    if (settled.plan.rollOut) await retireVersions(settled, versions, order, ports);
+    if (!settled.plan.record) {
+      await allOf(coming);
+      publishUnchanged(settled.situation, name, ports);
+      return;
+    }
+    const targets = await rollOutImages(settled, coming, order, ports);
+    await writeRecord(settled, await allOf(coming), targets, started, order, ports);
+    if (settled.plan.rollOut) await retireVersions(settled, targets, order, ports);
   });
 }
 

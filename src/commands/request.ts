@@ -1,5 +1,6 @@
 import type { Application, Environment } from "../domain/application.ts";
 import type { Rebake } from "../image/choice.ts";
+import type { RequiredRelease } from "../release/required.ts";
 import type { Run } from "./ports.ts";
 
 /** What every command that rolls out is told. */
@@ -17,7 +18,7 @@ export interface RolloutRequest {
 }
 
 /** What `deploy` and `bake` are asked for, checked and complete. */
-export interface DeployRequest extends RolloutRequest {
+export interface DeployRequest extends RolloutRequest, RequiredRelease {
   readonly version: string;
   /** The config file's variables with the input's over them. */
   readonly vars: Readonly<Record<string, string>>;
@@ -44,7 +45,7 @@ export interface StatusRequest {
   readonly failOnDrift: boolean;
 }
 
-export interface PromoteRequest extends RolloutRequest {
+export interface PromoteRequest extends RolloutRequest, RequiredRelease {
   /** The environment whose image to take. */
   readonly from: string;
 }

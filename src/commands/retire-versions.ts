@@ -1,5 +1,5 @@
 import { deleteOldVersions } from "../rollout/template-retention.ts";
-import type { TargetVersion } from "./carry-out.ts";
+import type { ReleasedTarget } from "./carry-out.ts";
 import type { Settled } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import type { ReleaseOrder } from "./release-order.ts";
@@ -10,7 +10,7 @@ import type { ReleaseOrder } from "./release-order.ts";
  */
 export async function retireVersions(
   { situation, plan }: Settled,
-  versions: readonly TargetVersion[],
+  versions: readonly ReleasedTarget[],
   { environment }: ReleaseOrder,
   ports: Ports,
 ): Promise<void> {

@@ -5,9 +5,20 @@ import { type SmokeTest, type Target, targetName } from "../domain/application.t
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
 import { linesOf, printable } from "../domain/printable.ts";
+import type { ImageId } from "../domain/image.ts";
 import type { DetachedProgram } from "../domain/ports.ts";
-import type { NewInstance } from "../rollout/new-instances.ts";
+import {
+  type FailedTest,
+  forgetFailedTest,
+  keepFailedTest,
+  type LedgerEnvironment,
+  readFailedTest,
+} from "../release/failed-test.ts";
+import type { Check, CheckResult } from "../rollout/follow.ts";
+import { findNewInstances, type NewInstance } from "../rollout/new-instances.ts";
+import type { PinnedVersion } from "../rollout/target-state.ts";
 import type { Ports, Unfinished } from "./ports.ts";
+import type { ReleaseOrder } from "./release-order.ts";
 
 /** What a smoke test is told about the release; it sees nothing else of Kiln. */
 export interface SmokeTestSubject {
@@ -43,6 +54,110 @@ export async function proveSmokeTest(
   }
 }
 
+/** The failed tests of one release, kept in the repository while the release is reverted. */
+export class FailedTests {
+  readonly #order: Pick<ReleaseOrder, "environment" | "request" | "commit">;
+  readonly #ports: Pick<Ports, "repository" | "log">;
+  #kept: Promise<void> | undefined;
+  #found = false;
+
+  constructor(
+    order: Pick<ReleaseOrder, "environment" | "request" | "commit">,
+    ports: Pick<Ports, "repository" | "log">,
+  ) {
+    this.#order = order;
+    this.#ports = ports;
+  }
+
+  get #where(): LedgerEnvironment {
+    const { environment, request } = this.#order;
+    return { prefix: request.application.recordPrefix, environment: environment.name };
+  }
+
+  /** Keeps the first one, at the same time as the release is reverted: one is enough to revert all targets. */
+  keep(failed: Omit<FailedTest, "run">): void {
+    const { commit, request } = this.#order;
+    this.#kept ??= keepFailedTest(
+      this.#ports.repository,
+      this.#where,
+      { ...failed, run: request.run.url },
+      commit,
+    ).catch((error: unknown) => this.#debug("kept", error));
+  }
+
+  /** The test that an earlier run kept as failed. */
+  async read(): Promise<FailedTest | undefined> {
+    const failed = await readFailedTest(this.#ports.repository, this.#where);
+    this.#found ||= failed !== undefined;
+    return failed;
+  }
+
+  /** Waits until what was kept is written, and deletes it if the release was reverted. */
+  async end(isReverted: boolean): Promise<void> {
+    await this.#kept;
+    if (!isReverted || (this.#kept === undefined && !this.#found)) return;
+    await forgetFailedTest(this.#ports.repository, this.#where).catch((error: unknown) =>
+      this.#debug("deleted", error),
+    );
+  }
+
+  #debug(what: string, error: unknown): void {
+    this.#ports.log.debug(
+      `The note of the failed smoke test could not be ${what}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** What a release's smoke test is run for, on one target. */
+export interface TestedTarget {
+  readonly target: Target;
+  readonly versions: readonly PinnedVersion[];
+  readonly imageId: ImageId;
+  /** The record's tag that the release will have. */
+  readonly release: string;
+  /** The refresh that brought the release, as soon as it is known. */
+  readonly refreshId: () => string | undefined;
+}
+
+/** The smoke test of an environment as the check of a rollout; undefined if it has none. */
+export function smokeTestCheck(
+  { environment }: Pick<ReleaseOrder, "environment">,
+  { target, versions, imageId, release, refreshId }: TestedTarget,
+  failedTests: FailedTests,
+  ports: Ports,
+): Check | undefined {
+  const { smokeTest } = environment.rollout;
+  if (smokeTest === undefined) return undefined;
+  const clients = ports.awsOf(environment);
+  return async (checkpoint, signal) => {
+    const name = targetName(target);
+    const found = await findNewInstances({ ...ports, clients, signal }, target, versions, imageId).catch(
+      (error: unknown) => {
+        signal.throwIfAborted();
+        return error instanceof Error ? error : new Error(String(error));
+      },
+    );
+    if (found instanceof Error) {
+      return failed(
+        `the smoke test of ${name} at ${checkpoint} % could not be run: its instances could not be looked up: ${found.message}`,
+      );
+    }
+    if (found.desired === 0 && found.instances.length === 0) {
+      ports.log.warning(`${name}: the group's desired capacity is 0: the smoke test is not run`);
+      return { kind: "not-run" };
+    }
+    const { instances } = found;
+    const subject = { environment: environment.name, target, release, imageId, checkpoint, instances };
+    const result = await runSmokeTest(smokeTest, subject, { ...ports, signal });
+    const refresh = refreshId();
+    if (result.kind === "failed" && refresh !== undefined) {
+      const { region, autoScalingGroup: group } = target;
+      failedTests.keep({ region, group, refresh, image: imageId, why: result.why });
+    }
+    return result;
+  };
+}
+
 interface NotesPrograms {
   readonly unfinished: Pick<Unfinished, "programStarted" | "programEnded">;
 }
@@ -65,20 +180,19 @@ function environmentOf(subject: SmokeTestSubject): Record<string, string> {
 }
 
 /**
- * Runs the smoke test on the runner, its output in the log; no shell reads the command.
- * @returns why it did not pass; undefined where it did
+ * Runs the smoke test on the runner, its output in the log; no shell reads the command. A test that cannot be run has
+ * failed; so has one without an instance to run it on.
  * @throws whatever the signal aborted with
  */
 export async function runSmokeTest(
   test: SmokeTest,
   subject: SmokeTestSubject,
   ports: Pick<Ports, "subprocess" | "clock" | "log" | "signal" | "workspace" | "secrets"> & NotesPrograms,
-): Promise<string | undefined> {
+): Promise<CheckResult> {
   const { instances, checkpoint, target } = subject;
   const name = `smoke test of ${targetName(target)} at ${checkpoint} %`;
   if (instances.length === 0) {
-    ports.log.warning(`${targetName(target)}: no new instance is in service: the smoke test was not run`);
-    return undefined;
+    return failed(`the ${name} could not be run: no new instance is in service`);
   }
   ports.log.info(`Run the ${name}, on ${instances.length} instances: ${test.command.join(" ")}`);
   const [program, ...args] = test.command;
@@ -100,16 +214,18 @@ export async function runSmokeTest(
     return await resultOf(running, test, name, ports);
   } catch (error) {
     ports.signal.throwIfAborted();
-    return `the ${name} could not be run: ${error instanceof Error ? error.message : String(error)}`;
+    return failed(`the ${name} could not be run: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
+
+const failed = (why: string): CheckResult => ({ kind: "failed", why });
 
 async function resultOf(
   running: DetachedProgram,
   test: SmokeTest,
   name: string,
   { clock, signal, log, unfinished }: Pick<Ports, "clock" | "signal" | "log"> & NotesPrograms,
-): Promise<string | undefined> {
+): Promise<CheckResult> {
   const ended = new AbortController();
   const budget = clock
     .sleep(test.timeout * 1000, AbortSignal.any([ended.signal, signal]))
@@ -119,11 +235,12 @@ async function resultOf(
   try {
     const first = await Promise.race([running.exit, budget]);
     signal.throwIfAborted();
-    if (first === "timeout") return `the ${name} took longer than ${formatDuration(test.timeout * 1000)}`;
+    if (first === "timeout")
+      return failed(`the ${name} took longer than ${formatDuration(test.timeout * 1000)}`);
     const code = first === "over" ? await running.exit : first;
-    if (code !== 0) return `the ${name} failed with exit code ${code}`;
+    if (code !== 0) return failed(`the ${name} failed with exit code ${code}`);
     log.info(`The ${name} passed`);
-    return undefined;
+    return { kind: "passed" };
   } finally {
     ended.abort();
     running.kill();

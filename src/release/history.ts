@@ -69,8 +69,25 @@ function newestOfOneImage(found: readonly ReleaseRecord[], what: string): Restor
  * in a row go back two releases, never forward to the broken one.
  */
 function previousOf(history: readonly ReleaseRecord[], current: ReleaseRecord): RestoreChoice {
+  const leftBy = rollbacksThatLeft(history);
+  const position = originOf(current, history).tag.number;
+  for (const record of history) {
+    if (record.tag.number >= position || leftBy(record) !== undefined) continue;
+    const origin = originOf(record, history);
+    if (!sameImage(origin, current)) return { kind: "found", record: origin };
+  }
+  return { kind: "none", why: `no release before ${formatReleaseTag(current.tag)} ran another image` };
+}
+
+/**
+ * The rollback that left a release as bad, if one did.
+ * @param history an environment's records
+ */
+export function rollbacksThatLeft(
+  history: readonly ReleaseRecord[],
+): (record: ReleaseRecord) => ReleaseRecord | undefined {
   const byTag = new Map(history.map((record) => [formatReleaseTag(record.tag), record]));
-  const left = new Set<ReleaseRecord>();
+  const left = new Map<ReleaseRecord, ReleaseRecord>();
   for (const record of history) {
     const { kind, previous } = record;
     const before = kind === "rollback" && previous !== undefined ? byTag.get(previous) : undefined;
@@ -78,15 +95,10 @@ function previousOf(history: readonly ReleaseRecord[], current: ReleaseRecord): 
     const origin = originOf(before, history);
     // Leaving a rollback leaves the release that it had restored. One that goes forward again leaves nothing as bad, nor
     // does one that restores what ran before: it stopped something that was never recorded.
-    if (originOf(record, history).tag.number < origin.tag.number) left.add(before).add(origin);
+    if (originOf(record, history).tag.number < origin.tag.number)
+      left.set(before, record).set(origin, record);
   }
-  const position = originOf(current, history).tag.number;
-  for (const record of history) {
-    if (record.tag.number >= position || left.has(record)) continue;
-    const origin = originOf(record, history);
-    if (!sameImage(origin, current)) return { kind: "found", record: origin };
-  }
-  return { kind: "none", why: `no release before ${formatReleaseTag(current.tag)} ran another image` };
+  return (record) => left.get(record);
 }
 
 /** The release whose image a record states: for a rollback, the one that it restores, as far as it is known. */

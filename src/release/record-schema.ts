@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { RELEASE_KINDS, type ReleaseRecord } from "./record.ts";
+import { RELEASE_KINDS, type ReleaseRecord, SMOKE_TEST_RESULTS } from "./record.ts";
 
 /** A record as data, published in `schemas/`; the compiler holds it to the type that the parser gives. */
 
@@ -29,6 +29,11 @@ export const recordSchema = z
         version: z.string(),
       }),
     ),
+    verified: z
+      .strictObject({ count: z.number().int().min(0), of: z.number().int().min(0) })
+      .optional()
+      .describe("How many of the instances in service were seen to run the image"),
+    smokeTest: z.enum(SMOKE_TEST_RESULTS).optional().describe("What came of the smoke test"),
     previous: optional.describe("The record's tag that this one follows"),
     restores: optional.describe("Rollback: the record whose image is restored"),
     promotedFrom: optional.describe("Promotion: the record that the image is taken from"),

@@ -19,6 +19,10 @@ export interface ReleaseRecord {
   /** The commit that holds what git keeps of the image: its packages, and what its digest is made of. */
   readonly inventory: string | undefined;
   readonly targets: readonly RecordedTarget[];
+  /** How many instances in service were seen to run the image; undefined in records of before. */
+  readonly verified: { readonly count: number; readonly of: number } | undefined;
+  /** What came of the smoke test on all targets; undefined in records of before. */
+  readonly smokeTest: SmokeTestResult | undefined;
   /** The record's tag that this one follows. */
   readonly previous: string | undefined;
   /** Rollback: the record whose image is restored. */
@@ -34,6 +38,10 @@ export interface ReleaseRecord {
 
 export const RELEASE_KINDS = ["deploy", "promotion", "rollback"] as const;
 export type ReleaseKind = (typeof RELEASE_KINDS)[number];
+
+/** `none`: the environment has no smoke test. `not-run`: no instance was wanted, or none was replaced. */
+export const SMOKE_TEST_RESULTS = ["passed", "none", "not-run"] as const;
+export type SmokeTestResult = (typeof SMOKE_TEST_RESULTS)[number];
 
 export interface RecordedTarget {
   readonly region: string;
@@ -106,6 +114,8 @@ function trailersOf(record: ReleaseRecord): readonly (readonly [key: string, val
       "Target",
       `${target.region} ${target.group} ${target.launchTemplate}@${target.version}`,
     ]),
+    ...optional("Verified", record.verified && `${record.verified.count} of ${record.verified.of}`),
+    ...optional("Smoke-Test", record.smokeTest),
     ...optional("Previous", record.previous),
     ...optional("Restores", record.restores),
     ...optional("Promoted-From", record.promotedFrom),
@@ -265,6 +275,26 @@ class Trailers {
     return images;
   }
 
+  /** `4 of 4`. */
+  verified(): ReleaseRecord["verified"] {
+    const text = this.optional("Verified");
+    if (text === undefined) return undefined;
+    const [, count, of] = /^(\d{1,6}) of (\d{1,6})$/.exec(text) ?? [];
+    if (count === undefined || of === undefined || Number(count) > Number(of))
+      throw new TrailerError(`its trailer Verified is not "<number> of <number>": ${text}`);
+    return { count: Number(count), of: Number(of) };
+  }
+
+  smokeTest(): SmokeTestResult | undefined {
+    const text = this.optional("Smoke-Test");
+    const result = SMOKE_TEST_RESULTS.find((each) => each === text);
+    if (text !== undefined && result === undefined)
+      throw new TrailerError(
+        `its trailer Smoke-Test is ${text}, not one of ${SMOKE_TEST_RESULTS.join(", ")}`,
+      );
+    return result;
+  }
+
   targets(): RecordedTarget[] {
     return this.all("Target").map((value) => {
       const match = /^(\S+) (.+) (\S+)@(\d+)$/.exec(value);
@@ -312,6 +342,8 @@ function readRecord(trailers: Trailers, tag: ReleaseTag, commit: string): Releas
     baseImages: trailers.images("Base-Image"),
     inventory: trailers.optionalCommit("Inventory"),
     targets: trailers.targets(),
+    verified: trailers.verified(),
+    smokeTest: trailers.smokeTest(),
     previous: trailers.optional("Previous"),
     restores: trailers.optional("Restores"),
     promotedFrom: trailers.optional("Promoted-From"),

@@ -55,8 +55,14 @@ export async function waitForForeign(
   });
 }
 
-/** Tests a release at a percentage of the group; says why it must not go on. Ends early when the signal aborts. */
-export type Check = (percentage: number, signal: AbortSignal) => Promise<string | undefined>;
+/** What came of a test. `not-run`: the group wants no instance. A test that could not be carried out has failed. */
+export type CheckResult =
+  | { readonly kind: "passed" }
+  | { readonly kind: "not-run" }
+  | { readonly kind: "failed"; readonly why: string };
+
+/** Tests a release at a percentage of the group. Ends early when the signal aborts. */
+export type Check = (percentage: number, signal: AbortSignal) => Promise<CheckResult>;
 
 /** What a refresh is held to while it is followed. */
 export interface Following {
@@ -78,8 +84,8 @@ export interface Followed {
   readonly verdict: FinalVerdict;
   /** Why Kiln had it rolled back; undefined where it did not. */
   readonly stopped: string | undefined;
-  /** The check passed on the whole group already, while the refresh baked. */
-  readonly checked: boolean;
+  /** What came of the check on the whole group, if it was made while the refresh baked. */
+  readonly checked: Exclude<CheckResult, { kind: "failed" }> | undefined;
   /** What was found out about a failure. */
   readonly explained: readonly string[];
 }
@@ -166,6 +172,7 @@ class Doubts {
   readonly #following: Following;
   readonly #deadline: number;
   #checkedAt = 0;
+  #whole: Followed["checked"];
   #obstaclesTold = false;
 
   constructor(tools: RolloutTools, following: Following) {
@@ -174,8 +181,8 @@ class Doubts {
     this.#deadline = tools.clock.now().getTime() + tools.timeout;
   }
 
-  get checked(): boolean {
-    return this.#checkedAt === 100;
+  get checked(): Followed["checked"] {
+    return this.#whole;
   }
 
   /** The reason to stop it now; undefined where it may go on. */
@@ -192,7 +199,10 @@ class Doubts {
     const percentage = refresh.Status === "Baking" ? 100 : pace.checkpoint;
     if (check === undefined || percentage === undefined || percentage <= this.#checkedAt) return undefined;
     this.#checkedAt = percentage;
-    return check(percentage, this.#tools.signal);
+    const result = await check(percentage, this.#tools.signal);
+    if (result.kind === "failed") return result.why;
+    if (percentage === 100) this.#whole = result;
+    return undefined;
   }
 
   /** Asked only where the next change is overdue: a rollout that goes well costs one request a look. */

@@ -51,6 +51,19 @@ function describe(template: EffectiveTemplate, change: TemplateChange): string {
   return text.slice(0, MAX_DESCRIPTION);
 }
 
+/**
+ * The version that Kiln made a template's version from for a release, by its description.
+ * @returns undefined if Kiln did not make it for the image that it has, or its description was cut
+ */
+export function sourceVersionOf({
+  description,
+  imageId,
+}: Pick<EffectiveTemplate, "description" | "imageId">): string | undefined {
+  const [, image, source] =
+    /^Kiln: \S+ (ami-[0-9a-f]+)(?: on \S+)?, from version (\d+)$/.exec(description ?? "") ?? [];
+  return image === imageId ? source : undefined;
+}
+
 /** The version that an earlier run of this release made from the same source, if there is one. */
 export function findTemplateVersion(
   ec2: EC2Client,

@@ -23,6 +23,11 @@ import { verify } from "./verify.ts";
 
 /** One target's part of a release: everything that was decided before it begins. */
 export interface TargetRollout {
+  /**
+   * `refresh`: an instance refresh brings the release. `in-service`: the target runs it already, from a run that died
+   * before it recorded it.
+   */
+  readonly kind: "refresh" | "in-service";
   /** The target as it was before the release, on numbered versions. */
   readonly state: TargetState;
   readonly versions: ReleaseVersions;
@@ -32,29 +37,39 @@ export interface TargetRollout {
   readonly strategy: RefreshStrategy;
   readonly pace: PaceFacts;
   readonly maxFailures: number;
-  /** Asked at each checkpoint and at the end (100); says why the release must not stand. */
+  /** Made at each checkpoint and at the end (100); undefined if there is no smoke test, or none is due. */
   readonly check: Check | undefined;
-  /** False where the user wants a failed refresh left as it is. */
+  /** False if the user wants a failed refresh left as it is, or nobody knows what the target ran before. */
   readonly mayGoBack: boolean;
-  /** Told before the release's refresh is started. */
+  /** Called before the release's refresh is started. */
   readonly onStarting: () => void;
-  /** Told each refresh's id as soon as there is one. */
+  /** Called with each refresh's id as soon as there is one. */
   readonly onStarted: (refreshId: string) => void;
 }
 
 export interface RolledOut {
   readonly kind: "released";
-  readonly refreshId: string;
-  readonly adopted: boolean;
-  /** Milliseconds that the refresh took, from its own times. */
-  readonly took: number;
+  /** Undefined if no refresh was needed. */
+  readonly refresh:
+    | {
+        readonly id: string;
+        readonly adopted: boolean;
+        /** Milliseconds that it took, from its own times. */
+        readonly took: number;
+      }
+    | undefined;
+  /** The instances in service that run the release. */
   readonly verified: readonly TargetInstance[];
+  /** How many instances are in service. */
+  readonly inService: number;
+  /** What came of the check on the whole group; `none` if there is no check. */
+  readonly checked: "passed" | "not-run" | "none";
   readonly imageId: ImageId;
 }
 
 /** A rollout that did not become a release. */
 export interface NotReleased {
-  /** `rolled-back`: AWS did; `failed`: it is still to be brought back; `stuck`: AWS tried to, and failed. */
+  /** `rolled-back`: AWS did; `failed`: it is still to be reverted; `stuck`: AWS tried to, and failed. */
   readonly kind: "rolled-back" | "failed" | "stuck";
   readonly why: string;
   /** What was found out about it. */
@@ -62,14 +77,43 @@ export interface NotReleased {
 }
 
 /**
- * Rolls one target out and verifies it. Success needs three things: the refresh with this id ended `Successful`, every
- * instance in service launches from the release's versions, and the check passed.
- * @throws whatever the signal aborted with, and what could not be found out
+ * Rolls one target out, verifies and tests it. Success needs three things: the refresh with this id ended `Successful`,
+ * every instance in service launches from the release's versions, and the check passed. A target that runs the release
+ * already is verified and tested all the same: "in service" does not mean "tested".
+ * @throws whatever the signal aborted with; GroupChangedError; what stopped the refresh from being started or followed
  */
 export async function rollOut(tools: RolloutTools, rollout: TargetRollout): Promise<RolledOut | NotReleased> {
-  const { target } = rollout.state;
-  const name = targetName(target);
   tools.signal.throwIfAborted();
+  const refreshed = rollout.kind === "refresh" ? await refresh(tools, rollout) : undefined;
+  const failure = refreshed && failureOf(refreshed.followed);
+  if (failure !== undefined) return failure;
+  const verified = await verify(tools, rollout.state, rollout);
+  if (verified.kind === "failed") return { kind: "failed", why: verified.why, explained: [] };
+  const checked = refreshed?.followed.checked ?? (await rollout.check?.(100, tools.signal));
+  if (checked?.kind === "failed") return { kind: "failed", why: checked.why, explained: [] };
+  return {
+    kind: "released",
+    refresh: refreshed && {
+      id: refreshed.id,
+      adopted: refreshed.adopted,
+      took: duration(refreshed.followed.refresh),
+    },
+    verified: verified.instances,
+    inService: verified.of,
+    checked: checked?.kind ?? "none",
+    imageId: rollout.imageId,
+  };
+}
+
+interface Refreshed {
+  readonly id: string;
+  readonly adopted: boolean;
+  readonly followed: Followed;
+}
+
+/** Starts the release's refresh, or adopts the one that is running, and follows it to its end. */
+async function refresh(tools: RolloutTools, rollout: TargetRollout): Promise<Refreshed> {
+  const { target, targetGroupArns } = rollout.state;
   rollout.onStarting();
   const started = await startRefresh(
     tools,
@@ -80,7 +124,7 @@ export async function rollOut(tools: RolloutTools, rollout: TargetRollout): Prom
   );
   rollout.onStarted(started.id);
   tools.log.info(
-    `${name}: instance refresh ${started.id} ${started.adopted ? "is already running and is taken up" : "started"}`,
+    `${targetName(target)}: instance refresh ${started.id} ${started.adopted ? "is already running and is taken up" : "started"}`,
   );
   const followed = await followRefresh(tools, {
     target,
@@ -88,22 +132,9 @@ export async function rollOut(tools: RolloutTools, rollout: TargetRollout): Prom
     pace: new Pace(rollout.pace),
     maxFailures: rollout.maxFailures,
     check: rollout.check,
-    explain: (since) =>
-      explainFailure(tools.clients, { target, targetGroupArns: rollout.state.targetGroupArns, since }),
+    explain: (since) => explainFailure(tools.clients, { target, targetGroupArns, since }),
   });
-  const failure = failureOf(followed);
-  if (failure !== undefined) return failure;
-  const verified = await verify(tools, rollout.state, rollout);
-  const why = followed.checked ? undefined : await rollout.check?.(100, tools.signal);
-  if (why !== undefined) return { kind: "failed", why, explained: [] };
-  return {
-    kind: "released",
-    refreshId: started.id,
-    adopted: started.adopted,
-    took: duration(followed.refresh),
-    verified,
-    imageId: rollout.imageId,
-  };
+  return { ...started, followed };
 }
 
 function failureOf({ verdict, stopped, explained }: Followed): NotReleased | undefined {
@@ -118,8 +149,8 @@ function failureOf({ verdict, stopped, explained }: Followed): NotReleased | und
   return { kind: verdict.kind, why: stopped ?? verdict.why, explained };
 }
 
-function duration(refresh: InstanceRefresh): number {
-  return (refresh.EndTime?.getTime() ?? 0) - (refresh.StartTime?.getTime() ?? 0);
+function duration({ StartTime, EndTime }: InstanceRefresh): number {
+  return (EndTime?.getTime() ?? 0) - (StartTime?.getTime() ?? 0);
 }
 
 /** The error for one target that was not released: what it is on now, and why. */

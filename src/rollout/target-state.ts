@@ -103,12 +103,7 @@ export async function observeTarget(clients: AwsClients, target: Target): Promis
       }),
   ]);
   const group = groups.AutoScalingGroups?.[0];
-  if (group === undefined) {
-    throw new KilnError(`There is no Auto Scaling group ${target.autoScalingGroup} in ${target.region}`, {
-      state: "Nothing was changed.",
-      next: "Check the name and region in the config file, and that the credentials are for the account that has the group.",
-    });
-  }
+  if (group === undefined) throw missingGroup(target, "Nothing was changed.");
   const [template, ...overrideTemplates] = await effectiveTemplates(ec2, group, target);
   if (template === undefined) throw launchConfiguration(group, target);
   return {
@@ -134,6 +129,13 @@ export async function observeTarget(clients: AwsClients, target: Target): Promis
   };
 }
 
+function missingGroup(target: Target, state?: string): KilnError {
+  return new KilnError(`There is no Auto Scaling group ${target.autoScalingGroup} in ${target.region}`, {
+    state,
+    next: "Check the name and region in the config file, and that the credentials are for the account that has the group.",
+  });
+}
+
 function instancesOf(group: AutoScalingGroup): TargetInstance[] {
   return (group.Instances ?? []).map((instance) => ({
     id: instance.InstanceId ?? "",
@@ -146,12 +148,17 @@ function instancesOf(group: AutoScalingGroup): TargetInstance[] {
   }));
 }
 
-/** What a group's instances and new launches are on now; one request. The version is as the group has it. */
+/**
+ * What a group's instances and new launches are on now; one request. The version is as the group has it.
+ * @throws KilnError if there is no such group
+ */
 export async function observeInstances(
   clients: AwsClients,
   target: Target,
 ): Promise<{
   readonly version: string | undefined;
+  /** The desired capacity, in the group's units. */
+  readonly desired: number;
   readonly all: readonly TargetInstance[];
   readonly inService: readonly TargetInstance[];
 }> {
@@ -160,10 +167,16 @@ export async function observeInstances(
     new DescribeAutoScalingGroupsCommand({ AutoScalingGroupNames: [target.autoScalingGroup] }),
   );
   const group = AutoScalingGroups?.[0];
+  if (group === undefined) throw missingGroup(target);
   const specification =
-    group?.LaunchTemplate ?? group?.MixedInstancesPolicy?.LaunchTemplate?.LaunchTemplateSpecification;
-  const all = group === undefined ? [] : instancesOf(group);
-  return { version: specification?.Version, all, inService: all.filter(serves) };
+    group.LaunchTemplate ?? group.MixedInstancesPolicy?.LaunchTemplate?.LaunchTemplateSpecification;
+  const all = instancesOf(group);
+  return {
+    version: specification?.Version,
+    desired: group.DesiredCapacity ?? 0,
+    all,
+    inService: all.filter(serves),
+  };
 }
 
 function managerOf(group: AutoScalingGroup): string | undefined {

@@ -1,8 +1,9 @@
 import { type Target, targetName } from "../domain/application.ts";
-import { RolloutError } from "../domain/errors.ts";
+import { KilnError, RolloutError } from "../domain/errors.ts";
 import type { TargetEnd } from "../domain/result.ts";
 import type { RolloutTools } from "./follow.ts";
 import { WatchLostError } from "./refresh.ts";
+import { GroupChangedError } from "./verify.ts";
 import { goBack, takeBack, worstCase } from "./go-back.ts";
 import { type NotReleased, notReleased, type RolledOut, rollOut, type TargetRollout } from "./rollout.ts";
 
@@ -58,7 +59,7 @@ export async function rollOutTargets(
   tools.signal.throwIfAborted();
   const unseen = endings.find(isUnseen);
   if (unseen !== undefined && endings.every((ending) => ending.kind === "released" || isUnseen(ending))) {
-    throw unseen.error;
+    throw goesOnUntested(unseen.error, targets, endings);
   }
   const error = await allBack(tools, targets, endings, onEnd);
   tools.signal.throwIfAborted();
@@ -105,10 +106,7 @@ async function allBack(
   const failedName = failed === undefined ? "another target" : targetName(failed.target);
   const outcomes = await Promise.all(
     targets.map(async ({ target, rollout }, index) => {
-      const outcome = await broughtBack(tools, rollout, endings[index], {
-        failedName,
-        isAlone: targets.length === 1,
-      });
+      const outcome = await broughtBack(tools, rollout, endings[index], failedName);
       onEnd(target, outcome.end);
       return { ...outcome, name: targetName(target) };
     }),
@@ -145,21 +143,23 @@ interface BroughtBack {
   readonly error?: unknown;
 }
 
-/** Brings one target back from wherever its rollout stands. */
+/** Reverts one target from wherever its rollout stands. */
 async function broughtBack(
   tools: RolloutTools,
   rollout: TargetRollout | undefined,
   ending: Ending | undefined,
-  { failedName, isAlone }: { readonly failedName: string; readonly isAlone: boolean },
+  failedName: string,
 ): Promise<BroughtBack> {
   try {
     if (ending === undefined) return { end: "unchanged" };
-    // It came not so far that anything was done to it.
+    // Preparation failed; the target was never touched.
     if (rollout === undefined) return { end: "unchanged", ...whatFailed(ending) };
-    if (ending.kind === "error" && isAlone) return { end: "failed", error: ending.error };
-    if (ending.kind === "released" || ending.kind === "error") {
+    if (rollout.kind === "in-service" && !rollout.mayGoBack)
+      return unknownBefore(rollout, ending, failedName);
+    if (ending.kind === "error") return await afterError(tools, rollout, ending.error, failedName);
+    if (ending.kind === "released") {
       const touched = await takeBack(tools, rollout, `${failedName} failed, and targets go together`);
-      return { end: touched ? "rolled-back" : "unchanged", ...whatFailed(ending) };
+      return { end: touched ? "rolled-back" : "unchanged" };
     }
     if (ending.kind === "stuck") {
       return { end: "failed", error: await worstCase(tools, rollout.state, ending.why, ending.why) };
@@ -175,6 +175,100 @@ async function broughtBack(
   }
 }
 
+/** A target that an earlier run released, and of which AWS does not tell what it ran before. */
+function unknownBefore(
+  { state: { target }, imageId }: TargetRollout,
+  ending: Ending,
+  failedName: string,
+): BroughtBack {
+  const why =
+    ending.kind === "error"
+      ? messageOf(ending.error)
+      : ending.kind === "released"
+        ? `${failedName} failed, and targets go together`
+        : ending.why;
+  const error = new RolloutError(
+    `${targetName(target)} runs ${imageId}, which was not released, and could not be reverted: ${why}`,
+    {
+      rolledBack: false,
+      state:
+        "What the group ran before is not known: its launch template version was not made by Kiln, or the one before it is gone. Nothing was recorded.",
+      next: "Run `command: rollback` with `to` naming the release that is to run, or deploy a release that works.",
+      cause: ending.kind === "error" ? ending.error : undefined,
+    },
+  );
+  return { end: "failed", error };
+}
+
+/**
+ * Reverts a target whose rollout ended in an error: what could not be found out has not passed, and the refresh would go on
+ * in AWS by itself.
+ */
+async function afterError(
+  tools: RolloutTools,
+  rollout: TargetRollout,
+  error: unknown,
+  failedName: string,
+): Promise<BroughtBack> {
+  const { target } = rollout.state;
+  if (error instanceof GroupChangedError) return { end: "failed", error };
+  const isSibling = error instanceof SiblingFailed;
+  const why = isSibling ? `${failedName} failed, and targets go together` : messageOf(error);
+  if (!isSibling && !rollout.mayGoBack) return { end: "failed", error };
+  try {
+    const touched = await takeBack(tools, rollout, why);
+    if (isSibling) return { end: touched ? "rolled-back" : "unchanged" };
+    return touched
+      ? { end: "rolled-back", error: revertedAfter(error, target) }
+      : { end: "unchanged", error };
+  } catch (whyNot) {
+    tools.signal.throwIfAborted();
+    // The worst case says all that is to be said.
+    if (isSibling || whyNot instanceof RolloutError) throw whyNot;
+    return { end: "failed", error: notReverted(error, whyNot, target) };
+  }
+}
+
+function revertedAfter(error: unknown, target: Target): RolloutError {
+  return new RolloutError(`${targetName(target)}: the rollout was rolled back: ${messageOf(error)}`, {
+    rolledBack: true,
+    state: [...stateLines(error), "The group runs what it ran before. Nothing was recorded."].join("\n"),
+    next: error instanceof KilnError ? error.next : "Run the job again.",
+    cause: error,
+  });
+}
+
+function notReverted(error: unknown, whyNot: unknown, target: Target): RolloutError {
+  return new RolloutError(`${targetName(target)}: ${messageOf(error)}`, {
+    rolledBack: false,
+    state: [
+      ...stateLines(error),
+      `The rollout could not be rolled back either: ${messageOf(whyNot)}. If its instance refresh is still running, AWS goes on with it by itself, also past a checkpoint that was not tested. Nothing was recorded.`,
+    ].join("\n"),
+    next: `To stop it: ${rollbackCommand(target)}. Then correct what the message names and run the job again.`,
+    cause: error,
+  });
+}
+
+/** The refreshes of a run that cannot look at them any more. */
+function goesOnUntested(error: unknown, targets: readonly Known[], endings: readonly Ending[]): unknown {
+  const untested = targets.filter(
+    ({ rollout }, index) => rollout?.check !== undefined && endings[index]?.kind === "error",
+  );
+  if (!(error instanceof WatchLostError) || untested.length === 0) return error;
+  const names = untested.map(({ target }) => targetName(target)).join(", ");
+  return new WatchLostError(error.message, {
+    state: `${error.state ?? ""} AWS goes on past checkpoints, and the smoke test of ${names} is not run until the job is run again.`,
+    next: `${error.next ?? ""} To stop it instead: ${untested.map(({ target }) => rollbackCommand(target)).join("; ")}.`,
+    cause: error,
+  });
+}
+
+/** What a person can run where Kiln cannot (AWS CLI reference, rollback-instance-refresh). */
+function rollbackCommand({ region, autoScalingGroup }: Target): string {
+  return `\`aws autoscaling rollback-instance-refresh --region ${region} --auto-scaling-group-name '${autoScalingGroup.replaceAll("'", "'\\''")}'\``;
+}
+
 function whatFailed(ending: Ending): { readonly error?: unknown } {
   return ending.kind === "error" && !(ending.error instanceof SiblingFailed) ? { error: ending.error } : {};
 }
@@ -182,6 +276,9 @@ function whatFailed(ending: Ending): { readonly error?: unknown } {
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+const stateLines = (error: unknown): string[] =>
+  error instanceof KilnError && error.state !== undefined ? [error.state] : [];
 
 function stateOf(error: unknown): string[] {
   if (error === undefined) return [];
