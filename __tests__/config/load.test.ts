@@ -230,6 +230,11 @@ describe("variables reach Packer as they are written", () => {
 const KNOWN_ROLLOUT =
   "strategy, canary, min-healthy, max-healthy, instance-warmup, checkpoints, checkpoint-delay, bake-time, alarms, skip-matching, auto-rollback, scale-in-protected, standby, smoke-test, max-launch-failures, order";
 
+test("branches may be one pattern, without a list", () => {
+  const { environments } = loadConfig(withEnvironment("branches: 'release/**'"), FILE, "web");
+  expect(environments[0]?.branches).toStrictEqual(["release/**"]);
+});
+
 describe("every problem is told with its place", () => {
   test.each<[what: string, text: string, problems: string[]]>([
     [
@@ -316,8 +321,47 @@ describe("every problem is told with its place", () => {
     ],
     [
       "text where a list belongs",
-      withEnvironment("branches: main"),
-      ['5:15 "environments.dev.branches" must be array, not string'],
+      withRollout("alarms: web-5xx"),
+      ['6:15 "environments.dev.rollout.alarms" must be array, not string'],
+    ],
+    [
+      "a number where branches belong",
+      withEnvironment("branches: 5"),
+      ['5:15 "environments.dev.branches" must be a pattern, or a list of patterns'],
+    ],
+    [
+      "a malformed pattern of branches",
+      withEnvironment("branches: [main, 'release/*+']"),
+      [
+        '5:22 "environments.dev.branches.1" must have a character or [] right before "+", which counts it; the character itself is written \\+',
+      ],
+    ],
+    [
+      "the same, without a list",
+      withEnvironment("branches: 'v[1-'"),
+      ['5:15 "environments.dev.branches" must close its [ with ]'],
+    ],
+    [
+      "several malformed patterns",
+      withEnvironment("branches: [^main, 'a b']"),
+      [
+        '5:16 "environments.dev.branches.0" must not have "^": no branch has it in its name, and a pattern is no regular expression',
+        '5:23 "environments.dev.branches.1" must not have " ": no branch has it in its name, and a pattern is no regular expression',
+      ],
+    ],
+    [
+      "nothing but negated patterns",
+      withEnvironment('branches: ["!main", "!develop"]'),
+      [
+        '5:15 "environments.dev.branches" must have a pattern without ! too: those with ! only take branches away',
+      ],
+    ],
+    [
+      "one negated pattern without a list",
+      withEnvironment('branches: "!main"'),
+      [
+        '5:15 "environments.dev.branches" must have a pattern without ! too: those with ! only take branches away',
+      ],
     ],
     [
       "text where a truth value belongs",
@@ -467,7 +511,7 @@ environments:
   x.lock:
     targets: ${TARGET}
   qa:
-    branches: main
+    branches: 5
 record-prefix: a/b
 `;
     expect(problemsOf(text).map((problem) => problem.split(" ", 1)[0])).toStrictEqual([

@@ -164,7 +164,7 @@ function toApplication(config: Config, document: Document, defaultName: string):
     },
     environments: environments.map(([name, environment]): Environment => ({
       name,
-      branches: environment.branches ?? [],
+      branches: [environment.branches ?? []].flat(),
       requires: environment.requires,
       instanceType: environment["instance-type"],
       imageRegion,

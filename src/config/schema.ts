@@ -3,7 +3,7 @@ import { MAX_GROUP_NAME, REGION } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
 import { rollout } from "./rollout-schema.ts";
-import { type Contradiction, duration, pattern, repositoryPath, segment } from "./values.ts";
+import { branchPattern, type Contradiction, duration, pattern, repositoryPath, segment } from "./values.ts";
 
 /** The config file's one definition: checked strictly at run time, and published as JSON Schema in `schemas/`. */
 
@@ -157,13 +157,28 @@ const prune = z
   })
   .describe("Which images the command prune keeps");
 
+const ONLY_NEGATED = "must have a pattern without ! too: those with ! only take branches away";
+
 const environment = z
   .strictObject({
     branches: z
-      .array(z.string().min(1).pipe(pattern))
-      .max(200, "must be at most 200 patterns")
+      .union(
+        [
+          branchPattern.refine((text) => !text.startsWith("!"), ONLY_NEGATED),
+          z
+            .array(branchPattern)
+            .max(200, "must be at most 200 patterns")
+            .refine(
+              (texts) => texts.length === 0 || texts.some((text) => !text.startsWith("!")),
+              ONLY_NEGATED,
+            ),
+        ],
+        { error: "must be a pattern, or a list of patterns" },
+      )
       .optional()
-      .describe("Branches, or globs of branches, whose pushes this environment serves"),
+      .describe(
+        "The branches that may be released here, as patterns of GitHub's `on.push.branches`; a push to one of them is. Default: any branch may, by the step's `environment`",
+      ),
     requires: segment
       .optional()
       .describe("Another environment: only what it has released may be released here"),

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { parseDuration } from "../domain/duration.ts";
 import { isRefSegment } from "../domain/release-tag.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
+import { readBranchPattern } from "./branch-pattern.ts";
 import { patternProblem } from "./patterns.ts";
 
 /** The kinds of values that the config file's keys take. */
@@ -34,6 +35,12 @@ export const repositoryPath = z
 export const pattern = z.string().superRefine((text, context) => {
   const message = patternProblem(text);
   if (message !== undefined) context.addIssue({ code: "custom", message });
+});
+
+/** A pattern of branches, as in a workflow's `on.push.branches`. */
+export const branchPattern = z.string().superRefine((text, context) => {
+  const read = readBranchPattern(text);
+  if (typeof read === "string") context.addIssue({ code: "custom", message: read });
 });
 
 export const percentage = (minimum: number, maximum: number) =>
