@@ -143,6 +143,10 @@ describe("the environments that a run serves", () => {
     );
   });
 
+  test("are none that are unknown; one that begins with the name is proposed first", async () => {
+    expect(await messageOf(() => select({ environment: "prod" }))).toContain('did you mean "production"?');
+  });
+
   test.each(["workflow_dispatch", "schedule", "pull_request"])("are not guessed on %s", async (event) => {
     expect(await messageOf(() => select({}, { event }))).toBe(
       `input environment: is missing: on ${event} nothing else says which environment to release to. There are: qa, dev, production`,

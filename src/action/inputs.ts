@@ -1,7 +1,7 @@
-import { closest } from "fastest-levenshtein";
 import { MAX_GROUP_NAME, REGION, type Strategy, STRATEGIES } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
+import { nearestName } from "../domain/nearest-name.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
 import { canBeHidden, SHORTEST_SECRET } from "../domain/secrets.ts";
 import { parseVariables } from "./variables.ts";
@@ -152,7 +152,7 @@ type Report = (name: string, message: string) => void;
 function reportUnknown(given: Readonly<Record<string, string>>, report: Report): void {
   for (const name of Object.keys(given)) {
     if ((INPUT_NAMES as readonly string[]).includes(name)) continue;
-    report(name, `there is no such input; did you mean "${closest(name, INPUT_NAMES)}"?`);
+    report(name, `there is no such input; did you mean "${nearestName(name, INPUT_NAMES)}"?`);
   }
 }
 

@@ -3,8 +3,8 @@ import { environmentsForBranch } from "../config/branches.ts";
 import { loadConfig, repositoryPath } from "../config/load.ts";
 import { type Application, DEFAULT_STRATEGY, type Environment } from "../domain/application.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
+import { nearestName } from "../domain/nearest-name.ts";
 import { DEFAULT_RECORD_PREFIX, isRefSegment } from "../domain/release-tag.ts";
-import { closest } from "fastest-levenshtein";
 import type { Inputs } from "./inputs.ts";
 import type { Runner } from "./runner.ts";
 
@@ -74,7 +74,7 @@ export function selectEnvironments(
     throw new InvalidInputError([
       {
         where: "input environment",
-        message: `there is no environment "${inputs.environment}" in ${inputs.config}; did you mean "${closest(inputs.environment, names)}"? There are: ${names.join(", ")}`,
+        message: `there is no environment "${inputs.environment}" in ${inputs.config}; did you mean "${nearestName(inputs.environment, names)}"? There are: ${names.join(", ")}`,
       },
     ]);
   }

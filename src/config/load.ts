@@ -1,5 +1,4 @@
 import { posix } from "node:path";
-import { closest } from "fastest-levenshtein";
 import { type Document, isAlias, isMap, isScalar, type LineCounter, type Node } from "yaml";
 import type * as z from "zod";
 import {
@@ -14,6 +13,7 @@ import {
 } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { InvalidInputError, type Problem } from "../domain/errors.ts";
+import { nearestName } from "../domain/nearest-name.ts";
 import { DEFAULT_RECORD_PREFIX } from "../domain/release-tag.ts";
 import { splitCommand } from "./command-line.ts";
 import { DEFAULT_SMOKE_TEST_TIMEOUT } from "./rollout-schema.ts";
@@ -53,7 +53,7 @@ function problemsOf(
     const known = knownKeys(configSchema, issue.path);
     return issue.keys.map((key) => ({
       where: at([...issue.path, key], true),
-      message: `unknown key "${key}"${known.length > 0 ? `; did you mean "${closest(key, known)}"? Known here: ${known.join(", ")}` : ""}`,
+      message: `unknown key "${key}"${known.length > 0 ? `; did you mean "${nearestName(key, known)}"? Known here: ${known.join(", ")}` : ""}`,
     }));
   }
   const chosen = chosenForm(issue);
