@@ -34,11 +34,17 @@ async function open(graphql: "on" | "missing" | "forbidden" = "on"): Promise<Rep
     tokens,
     graphql,
   });
+  let slept = 0;
   const octokit = createOctokit({
     token: "writer",
     apiUrl: server.apiUrl,
     userAgent: "test",
-    clock: { now: () => new Date(), sleep: async () => undefined },
+    clock: {
+      now: () => new Date(Date.now() + slept),
+      sleep: async (milliseconds) => {
+        slept += milliseconds;
+      },
+    },
     log: { debug: () => undefined, notice: () => undefined },
   });
   return createRepository(octokit, "acme/shop");
@@ -160,4 +166,19 @@ describe("a comparison", () => {
     expect(await repository.isAncestor("0".repeat(40), tip)).toBe(false);
     expect(actions()).toHaveLength(3);
   });
+});
+
+test("a tag of a commit that GitHub does not have is refused with what to do", async () => {
+  const repository = await open();
+  const commit = "0123456789abcdef0123456789abcdef01234567";
+  await expect(repository.createTag({ name: "v1", message: "v1\n", commit })).rejects.toMatchObject({
+    message: "GitHub does not take a tag of commit 0123456789ab",
+    code: "422",
+    state: expect.stringMatching(
+      /^Could not create the tag object v1 in acme\/shop\. GitHub answered 422: .*Object does not exist/,
+    ),
+    next: expect.stringMatching(/^Push the commit to the repository before this step/),
+  });
+  const tip = (await bare.refTarget("refs/heads/main")) ?? "";
+  expect(await repository.createTag({ name: "v1", message: "v1\n", commit: tip })).toMatch(/^[0-9a-f]{40}$/);
 });

@@ -1,4 +1,6 @@
-import { named, type Place, unlessMissing } from "./requests.ts";
+import { RemoteError } from "../domain/errors.ts";
+import { hasStatus } from "./answers.ts";
+import { named, type Place, told, unlessMissing } from "./requests.ts";
 
 /** An annotated tag's object, as the API gives it. */
 export interface TagObject {
@@ -39,10 +41,20 @@ export function gitObjectsOf(place: Place): GitObjects {
   const { owner, repo } = place;
   return {
     async createTag({ name, message, commit }) {
-      const { data } = await named(`create the tag object ${name}`, place, () =>
-        git.createTag({ owner, repo, tag: name, message, object: commit, type: "commit" }),
-      );
-      return data.sha;
+      try {
+        const { data } = await git.createTag({
+          owner,
+          repo,
+          tag: name,
+          message,
+          object: commit,
+          type: "commit",
+        });
+        return data.sha;
+      } catch (error) {
+        if (hasStatus(error, 422)) throw notTaggable(name, commit, place, error);
+        throw told(error, `create the tag object ${name}`, place);
+      }
     },
     async readTag(sha) {
       const answer = await unlessMissing(`read the tag object ${sha}`, place, () =>
@@ -73,4 +85,15 @@ export function gitObjectsOf(place: Place): GitObjects {
       return data.tree.sha;
     },
   };
+}
+
+/** GitHub refuses the tag of a commit that it does not have in the words that it has for any bad request. */
+function notTaggable(name: string, commit: string, { owner, repo }: Place, cause: unknown): RemoteError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return new RemoteError(`GitHub does not take a tag of commit ${commit.slice(0, 12)}`, {
+    code: "422",
+    cause,
+    state: `Could not create the tag object ${name} in ${owner}/${repo}. GitHub answered 422: ${said}`,
+    next: "Push the commit to the repository before this step: a commit that was made in this job, such as a version's, is not on GitHub until then. If it was checked out from another repository, release it there.",
+  });
 }
