@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { errorResult, outcomeOf, reportError } from "./action/boundary.ts";
+import { deletedRef } from "./action/event-payload.ts";
 import { refuseForeignCode } from "./action/foreign-code.ts";
 import { parseInputs } from "./action/inputs.ts";
 import { PublishedFacts } from "./action/outputs.ts";
@@ -8,6 +9,7 @@ import { knownSecrets } from "./action/known-secrets.ts";
 import { readRunner, type Runner } from "./action/runner.ts";
 import { SavedState } from "./action/state.ts";
 import { hideSecrets, secrets, workflow } from "./action/workflow.ts";
+import { findWorkingDirectory } from "./action/working-directory.ts";
 
 /** The action's main door: reads the runner's world, checks the inputs, runs the command, reports. */
 async function main(): Promise<void> {
@@ -18,12 +20,18 @@ async function main(): Promise<void> {
   try {
     runner = readRunner(process.env);
     facts = new PublishedFacts(runner.inputs["command"] ?? "deploy", secrets);
-    const { workspace } = runner;
-    const inputs = parseInputs(runner.inputs, (path) => existsSync(join(workspace, path)));
-    await refuseForeignCode(runner, inputs);
-    // Loaded only now: wrong inputs are refused before the SDKs are read from disk.
-    const { runCommand } = await import("./action/run.ts");
-    await runCommand(inputs, runner, facts, new SavedState());
+    const place = findWorkingDirectory(runner.workspace, runner.inputs["working-directory"]);
+    const inputs = parseInputs(runner.inputs, (path) => existsSync(join(place.folder, path)), place);
+    refuseForeignCode(runner, inputs);
+    const deleted = deletedRef(runner);
+    if (deleted !== undefined) {
+      workflow.notice(`This push deleted ${deleted}: there is nothing to do`);
+      facts.publish({ outcome: "skipped" });
+    } else {
+      // Loaded only now: wrong inputs are refused before the SDKs are read from disk.
+      const { runCommand } = await import("./action/run.ts");
+      await runCommand(inputs, { ...runner, workspace: place.folder }, facts, new SavedState());
+    }
   } catch (error) {
     reportError(error);
     facts?.publish({ outcome: outcomeOf(error), error: errorResult(error) });

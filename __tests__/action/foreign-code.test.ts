@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { refuseForeignCode } from "../../src/action/foreign-code.ts";
+import { refuseCommentedCode, refuseForeignCode } from "../../src/action/foreign-code.ts";
 import { COMMANDS } from "../../src/action/inputs.ts";
 import { readRunner } from "../../src/action/runner.ts";
 import { KilnError } from "../../src/domain/errors.ts";
@@ -13,7 +13,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const DEPLOY = { command: "deploy", dryRun: false, allowPullRequestTarget: false } as const;
+const DEPLOY = {
+  command: "deploy",
+  dryRun: false,
+  allowPullRequest: false,
+  allowPullRequestTarget: false,
+} as const;
 
 /** What the action says of a run that an event started; undefined: it goes on. */
 async function refusal(
@@ -34,7 +39,7 @@ async function refusal(
     GITHUB_EVENT_PATH: path,
   });
   try {
-    await refuseForeignCode(runner, { ...DEPLOY, ...inputs });
+    refuseForeignCode(runner, { ...DEPLOY, ...inputs });
     return undefined;
   } catch (error) {
     if (error instanceof KilnError) return error;
@@ -85,8 +90,33 @@ describe("a workflow_run", () => {
   });
 
   test("of this repository runs", async () => {
-    expect(await refusal("workflow_run", workflowRun(OWN))).toBeUndefined();
+    expect(await refusal("workflow_run", workflowRun(OWN, "push"))).toBeUndefined();
     expect(await refusal("workflow_run", workflowRun({ full_name: "Acme/Web" }, "push"))).toBeUndefined();
+  });
+
+  describe.each(["pull_request", "pull_request_target", "pull_request_review"])(
+    "that a %s started",
+    (event) => {
+      test.each(["deploy", "bake"] as const)("does not %s, unless that is allowed", async (command) => {
+        expect((await refusal("workflow_run", workflowRun(OWN, event), { command }))?.message).toBe(
+          `Kiln does not ${command} on a workflow_run that a ${event} started: what a pull request bakes is used again for the same content, in production too`,
+        );
+        const allowed = { command, allowPullRequest: true };
+        expect(await refusal("workflow_run", workflowRun(OWN, event), allowed)).toBeUndefined();
+      });
+
+      test("looks, and does what bakes nothing", async () => {
+        expect(await refusal("workflow_run", workflowRun(OWN, event), { dryRun: true })).toBeUndefined();
+        expect(
+          await refusal("workflow_run", workflowRun(OWN, event), { command: "rollback" }),
+        ).toBeUndefined();
+      });
+    },
+  );
+
+  test("that nothing says the start of bakes nothing", async () => {
+    const payload = { workflow_run: { head_repository: OWN } };
+    expect((await refusal("workflow_run", payload))?.message).toContain("that a pull_request started");
   });
 
   test("of a fork runs where it is allowed", async () => {
@@ -137,6 +167,106 @@ test.each(["push", "workflow_dispatch", "schedule", "release", "merge_group"])(
   },
 );
 
-test("a pull request of this repository may do what it does", async () => {
-  expect(await refusal("pull_request", pullRequest(OWN))).toBeUndefined();
+describe("a pull request of this repository", () => {
+  const events = ["pull_request", "pull_request_review", "pull_request_review_comment"];
+  const bakes = ["deploy", "bake"] as const;
+
+  test.each(events.flatMap((event) => bakes.map((command) => [event, command] as const)))(
+    "%s does not %s",
+    async (event, command) => {
+      const error = await refusal(event, pullRequest(OWN), { command });
+      expect(error?.message).toBe(
+        `Kiln does not ${command} on ${event}: what a pull request bakes is used again for the same content, in production too`,
+      );
+      expect(error?.state).toBe("Nothing was changed.");
+      expect(error?.next).toContain("`allow-pull-request: true`");
+    },
+  );
+
+  test.each(bakes)("may %s where that is allowed, a fork's still not", async (command) => {
+    const allowed = { command, allowPullRequest: true };
+    expect(await refusal("pull_request", pullRequest(OWN), allowed)).toBeUndefined();
+    expect((await refusal("pull_request", pullRequest(FORK), allowed))?.message).toContain("mallory/web");
+  });
+
+  test("is not allowed by what is for pull_request_target", async () => {
+    expect(await refusal("pull_request", pullRequest(OWN), { allowPullRequestTarget: true })).toBeDefined();
+  });
+
+  test.each(bakes)("may plan a %s", async (command) => {
+    expect(await refusal("pull_request", pullRequest(OWN), { command, dryRun: true })).toBeUndefined();
+  });
+
+  test.each(COMMANDS.filter((command) => command !== "deploy" && command !== "bake"))(
+    "may %s, which bakes nothing",
+    async (command) => {
+      expect(await refusal("pull_request", pullRequest(OWN), { command })).toBeUndefined();
+    },
+  );
+});
+
+describe("a commit that a comment had checked out", () => {
+  const SHA = "a".repeat(40);
+  const OTHER = "b".repeat(40);
+  const onPull = { issue: { pull_request: { url: "https://api.github.com/…" } } };
+
+  function refused(
+    event: string,
+    checkout: { readonly commit: string; readonly branch: string | undefined },
+    payload: unknown,
+    inputs: Partial<Parameters<typeof refuseCommentedCode>[2]> = {},
+  ): string {
+    const { run } = readRunner({
+      GITHUB_WORKSPACE: "/w",
+      RUNNER_TEMP: "/t",
+      GITHUB_REPOSITORY: "acme/web",
+      GITHUB_RUN_ID: "1",
+      GITHUB_SHA: SHA,
+      GITHUB_REF: "refs/heads/main",
+      GITHUB_EVENT_NAME: event,
+    });
+    try {
+      refuseCommentedCode({ run, payload }, { ...checkout, candidates: [] }, { ...DEPLOY, ...inputs });
+      return "";
+    } catch (error) {
+      if (error instanceof KilnError) return error.message;
+      throw error;
+    }
+  }
+
+  test.each(["issue_comment", "issues", "discussion", "discussion_comment"])(
+    "on %s may be anybody's where it is on no branch, also for a dry run",
+    (event) => {
+      const checkout = { commit: OTHER, branch: undefined };
+      const message =
+        /^Commit b{12}, which this \w+ has checked out, is on no branch that Kiln can name: it may be anybody's/;
+      expect(refused(event, checkout, onPull)).toMatch(message);
+      expect(refused(event, checkout, {}, { dryRun: true, allowPullRequest: true })).toMatch(message);
+      expect(refused(event, checkout, onPull, { allowPullRequestTarget: true })).toBe("");
+    },
+  );
+
+  test("is a pull request's where the comment is on one", () => {
+    const checkout = { commit: OTHER, branch: "feature/x" };
+    expect(refused("issue_comment", checkout, onPull)).toMatch(
+      /^Kiln does not deploy on the pull request that this issue_comment is about: /,
+    );
+    expect(refused("issue_comment", checkout, onPull, { allowPullRequest: true })).toBe("");
+    expect(refused("issue_comment", checkout, onPull, { dryRun: true })).toBe("");
+  });
+
+  test.each([
+    ["the default branch's own", "issue_comment", { commit: SHA, branch: "main" }, onPull],
+    ["the default branch's newest", "issue_comment", { commit: OTHER, branch: "main" }, onPull],
+    [
+      "another branch's, asked for in an issue",
+      "issue_comment",
+      { commit: OTHER, branch: "develop" },
+      { issue: {} },
+    ],
+    ["of whoever may start the workflow", "workflow_dispatch", { commit: OTHER, branch: undefined }, {}],
+    ["pushed", "push", { commit: OTHER, branch: undefined }, {}],
+  ])("%s is none", (_, event, checkout, payload) => {
+    expect(refused(event, checkout, payload)).toBe("");
+  });
 });

@@ -147,6 +147,37 @@ describe("commands that bake nothing", () => {
   });
 });
 
+describe("a folder that is not as the step says", () => {
+  const told = (given: Record<string, string>, place: { problem?: string; advice?: string }): string[] => {
+    try {
+      parseInputs({ ...TOKEN, ...given }, withoutConfig, { problem: undefined, advice: undefined, ...place });
+    } catch (error) {
+      if (error instanceof InvalidInputError)
+        return error.problems.map(({ where, message }) => `${where}: ${message}`);
+      throw error;
+    }
+    return [];
+  };
+
+  test("is told, with all else that is wrong but for what would be in it", () => {
+    expect(
+      told({ timeout: "soon", "working-directory": "app" }, { problem: "there is no folder app" }),
+    ).toEqual([
+      'input timeout: "soon" is not a duration such as 10s, 60m or 2h',
+      "input working-directory: there is no folder app",
+    ]);
+    expect(told({ command: "status" }, { problem: "there is no folder app" })).toHaveLength(1);
+  });
+
+  test("is why there is no config file", () => {
+    const place = { advice: "nothing is checked out in /w. Run actions/checkout before this step" };
+    expect(told({}, place)).toEqual([
+      "input config: there is no file .github/kiln.yml: nothing is checked out in /w. Run actions/checkout before this step",
+    ]);
+    expect(told({ command: "status" }, place)).toEqual([]);
+  });
+});
+
 describe("every problem of an input is told", () => {
   test.each<[given: Record<string, string>, problem: string]>([
     [{ command: "deplou" }, `input command: "deplou" is not one of ${COMMANDS.join(", ")}`],
@@ -161,6 +192,16 @@ describe("every problem of an input is told", () => {
       { command: "bake", "allow-older": "true" },
       "input allow-older: is for `command: deploy`; the command is bake",
     ],
+    [
+      { command: "bake", "any-branch": "true" },
+      "input any-branch: is for `command: deploy`; the command is bake",
+    ],
+    [
+      { command: "status", "allow-pull-request": "true" },
+      "input allow-pull-request: is for `command: deploy` and `command: bake`; the command is status",
+    ],
+    [{ "any-branch": "yes" }, 'input any-branch: "yes" is neither true nor false'],
+    [{ "allow-pull-request": "on" }, 'input allow-pull-request: "on" is neither true nor false'],
     [{ command: "rollback" }, "input environment: is missing: rollback needs to be told which"],
     [{ command: "promote" }, "input environment: is missing: promote needs to be told which"],
     [

@@ -1,14 +1,16 @@
 import { describe, expect, test } from "vitest";
+import { pushOf } from "../../src/action/checkout.ts";
 import { type Inputs, parseInputs } from "../../src/action/inputs.ts";
 import type { Runner } from "../../src/action/runner.ts";
-import { resolveApplication, selectEnvironments } from "../../src/action/selection.ts";
+import { resolveApplication, selectEnvironments, unlistedBranch } from "../../src/action/selection.ts";
 import type { Application } from "../../src/domain/application.ts";
 import { InvalidInputError } from "../../src/domain/errors.ts";
 
 const RUNNER: Runner = {
   workspace: "/work",
   temporaryFolder: "/tmp",
-  eventPath: undefined,
+  ref: "refs/heads/main",
+  payload: {},
   apiUrl: "https://api.github.com",
   inputs: {},
   run: {
@@ -118,7 +120,9 @@ describe("the application", () => {
 describe("the environments that a run serves", () => {
   const select = async (inputs: Readonly<Record<string, string>>, run: Partial<Runner["run"]> = {}) => {
     const application = await resolveApplication(given(inputs), RUNNER, async () => CONFIG);
-    return selectEnvironments(application, given(inputs), { ...RUNNER.run, ...run }).map(({ name }) => name);
+    const runner = { ...RUNNER, run: { ...RUNNER.run, ...run } };
+    const push = pushOf(runner, runner.run.commit);
+    return selectEnvironments(application, given(inputs), push, runner.run.event).map(({ name }) => name);
   };
 
   test.each<[what: string, inputs: Record<string, string>, run: Partial<Runner["run"]>, names: string[]]>([
@@ -137,6 +141,22 @@ describe("the environments that a run serves", () => {
     expect(await select(inputs, run)).toStrictEqual(names);
   });
 
+  test("are, of a workflow_run, those of the branch that was pushed, if its commit is checked out", async () => {
+    const application = await resolveApplication(given({}), RUNNER, async () => CONFIG);
+    const names = (head_sha: string): string[] => {
+      const runner = {
+        run: { ...RUNNER.run, event: "workflow_run" },
+        payload: { workflow_run: { event: "push", head_branch: "develop", head_sha } },
+      };
+      const push = pushOf(runner, RUNNER.run.commit);
+      return selectEnvironments(application, given({}), push, "workflow_run").map(({ name }) => name);
+    };
+    expect(names(RUNNER.run.commit)).toStrictEqual(["dev"]);
+    expect(() => names("d".repeat(40))).toThrow(
+      "input environment: is missing: on workflow_run nothing else says which environment to release to, unless the other workflow ran for a push, and actions/checkout has `ref: ${{ github.event.workflow_run.head_sha }}`. There are: qa, dev, production",
+    );
+  });
+
   test("are none that are unknown", async () => {
     expect(await messageOf(() => select({ environment: "prodution" }))).toBe(
       'input environment: there is no environment "prodution" in .github/kiln.yml; did you mean "production"? There are: qa, dev, production',
@@ -151,5 +171,64 @@ describe("the environments that a run serves", () => {
     expect(await messageOf(() => select({}, { event }))).toBe(
       `input environment: is missing: on ${event} nothing else says which environment to release to. There are: qa, dev, production`,
     );
+  });
+});
+
+describe("what an environment takes", () => {
+  const environments = async (lists: Readonly<Record<string, string>>) => {
+    const config = Object.entries(lists).map(
+      ([name, branches]) =>
+        `  ${name}: { ${branches}targets: [{ region: eu-west-1, auto-scaling-group: web-${name} }] }\n`,
+    );
+    const text = `image: { template: web.pkr.hcl }\nenvironments:\n${config.join("")}`;
+    return (await resolveApplication(given({}), RUNNER, async () => text)).environments;
+  };
+  const commit = "c".repeat(40);
+  const of = (branch: string | undefined, ...candidates: string[]) => ({ commit, branch, candidates });
+
+  test("is what is on a branch that it lists, and everything where it lists none", async () => {
+    const production = await environments({
+      production: "branches: [main, 'release/**', '!release/**-rc'], ",
+    });
+    for (const branch of ["main", "release/1/2"])
+      expect(unlistedBranch(production, of(branch), `refs/heads/${branch}`)).toBeUndefined();
+    // The merge queue's branches are branches of their own, whatever they are to be merged into.
+    for (const branch of ["release/1-rc", "gh-readonly-queue/main/pr-7-0123456"])
+      expect(unlistedBranch(production, of(branch), `refs/heads/${branch}`)).toBeDefined();
+    for (const lists of ["", "branches: [], "]) {
+      const spare = await environments({ spare: lists });
+      expect(unlistedBranch(spare, of("feature/x"), "refs/heads/feature/x")).toBeUndefined();
+      expect(unlistedBranch(spare, of(undefined), "refs/tags/v1")).toBeUndefined();
+    }
+  });
+
+  test("is not what is on another branch: it names the branch, and what each environment lists", async () => {
+    const some = await environments({
+      qa: "branches: main, ",
+      dev: "branches: [feature/*], ",
+      production: "branches: [main, 'release/*'], ",
+    });
+    const error = unlistedBranch(some, of("feature/x", "feature/x"), "refs/heads/feature/x");
+    expect(error?.message).toBe(
+      "qa takes only main; production takes only main, release/*, and this is the branch feature/x",
+    );
+    expect(error?.state).toBe("Nothing was changed.");
+    expect(error?.next).toBe(
+      "Release it from a branch that the environment lists. If it is meant to be released from here, set `any-branch: true`.",
+    );
+  });
+
+  test.each(["refs/tags/v1", "refs/pull/7/merge"])("is not %s, which is no branch", async (ref) => {
+    const error = unlistedBranch(await environments({ dev: "branches: ['**'], " }), of(undefined), ref);
+    expect(error?.message).toBe(`dev takes only **, and ${ref} is no branch`);
+  });
+
+  test("is not a commit that GitHub does not have on the branch", async () => {
+    const dev = await environments({ dev: "branches: [develop], " });
+    const error = unlistedBranch(dev, of(undefined, "hotfix", "develop"), "refs/heads/develop");
+    expect(error?.message).toBe(
+      "dev takes only develop, and commit cccccccccccc, which is checked out, is not on hotfix or develop on GitHub",
+    );
+    expect(error?.next).toContain("If the commit was made in this job, push it first.");
   });
 });

@@ -100,15 +100,6 @@ describe("refused before anything is asked", () => {
     expect(result.log).toContain("there is no file deploy/kiln.yml");
     expect(result.requests).toEqual([]);
   });
-
-  test("a commit that git does not know", async () => {
-    await using stage = await Stage.open({ ssh: false });
-    const result = await stage.push("develop", { commit: "0123456789abcdef0123456789abcdef01234567" });
-    expect(result.code).toBe(1);
-    expect(result.log).toContain("git does not know commit 0123456789abcdef0123456789abcdef01234567");
-    expect(result.log).toContain("actions/checkout");
-    expect(result.requests).toEqual([]);
-  });
 });
 
 describe("refused after looking, with nothing written", () => {

@@ -5,6 +5,7 @@ import { nearestName } from "../domain/nearest-name.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
 import { canBeHidden, SHORTEST_SECRET } from "../domain/secrets.ts";
 import { parseVariables } from "./variables.ts";
+import type { WorkingDirectory } from "./working-directory.ts";
 
 /** The commands of this version. */
 export const COMMANDS = ["deploy", "bake", "promote", "rollback", "status", "prune"] as const;
@@ -18,6 +19,7 @@ export const INPUT_NAMES = [
   "command",
   "environment",
   "config",
+  "working-directory",
   "to",
   "from",
   "reason",
@@ -28,6 +30,8 @@ export const INPUT_NAMES = [
   "dry-run",
   "allow-older",
   "allow-unverified",
+  "any-branch",
+  "allow-pull-request",
   "allow-pull-request-target",
   "incident",
   "on-cancel",
@@ -70,6 +74,10 @@ export interface Inputs {
   readonly allowOlder: boolean;
   /** Accept a release of the required environment in which no instance was verified. */
   readonly allowUnverified: boolean;
+  /** deploy: release also from a branch that the environment does not list. */
+  readonly anyBranch: boolean;
+  /** deploy, bake: bake also what a pull request of this repository brings. */
+  readonly allowPullRequest: boolean;
   /** Run also where the code may be a stranger's. */
   readonly allowPullRequestTarget: boolean;
   readonly incident: boolean;
@@ -93,11 +101,13 @@ const INLINE_NAMES = ["template", "region", "auto-scaling-group"] as const;
  * Checks all inputs at once.
  * @param given every input that the step set, by name; absent and empty mean the same
  * @param configExists whether there is a file at a path of the repository
+ * @param place what was found out about the folder that the repository should be checked out in
  * @throws InvalidInputError with every problem
  */
 export function parseInputs(
   given: Readonly<Record<string, string>>,
   configExists: (path: string) => boolean,
+  place: Pick<WorkingDirectory, "problem" | "advice"> = { problem: undefined, advice: undefined },
 ): Inputs {
   const problems: Problem[] = [];
   const report = (name: string, message: string): void => {
@@ -122,6 +132,8 @@ export function parseInputs(
     dryRun: boolean("dry-run", text("dry-run") ?? "false", report),
     allowUnverified: boolean("allow-unverified", text("allow-unverified") ?? "false", report),
     allowOlder: boolean("allow-older", text("allow-older") ?? "false", report),
+    anyBranch: boolean("any-branch", text("any-branch") ?? "false", report),
+    allowPullRequest: boolean("allow-pull-request", text("allow-pull-request") ?? "false", report),
     allowPullRequestTarget: boolean(
       "allow-pull-request-target",
       text("allow-pull-request-target") ?? "false",
@@ -133,9 +145,13 @@ export function parseInputs(
     timeout: duration("timeout", text("timeout") ?? DEFAULT_TIMEOUT, "5d", report) ?? 0,
     pollInterval: duration("poll-interval", text("poll-interval"), "1h", report),
     token: text("token") ?? "",
-    // A path that leads elsewhere is reported below, and looked up nowhere.
-    inline: isRepositoryPath(config) ? inlineEnvironment(text, config, configExists, report) : undefined,
+    // A path that leads elsewhere is reported below, and looked up nowhere; nor is anything in a folder that is none.
+    inline:
+      isRepositoryPath(config) && place.problem === undefined
+        ? inlineEnvironment(text, { config, exists: configExists(config), advice: place.advice }, report)
+        : undefined,
   };
+  if (place.problem !== undefined) report("working-directory", place.problem);
   reportMisplaced(inputs.command, text, report);
   reportUnfit(inputs, report);
   if (inputs.token === "")
@@ -157,12 +173,14 @@ function reportUnknown(given: Readonly<Record<string, string>>, report: Report):
 }
 
 /** What would mean something else than the user thinks: a `to` without `command: rollback` must not deploy. */
-const ONLY_FOR: readonly (readonly [name: InputName, ...commands: Command[]])[] = [
+const ONLY_FOR: readonly (readonly [name: InputName, ...commands: [Command, ...Command[]]])[] = [
   ["to", "rollback"],
   ["incident", "rollback"],
   ["from", "promote"],
   ["allow-older", "deploy"],
   ["allow-unverified", "deploy", "promote"],
+  ["any-branch", "deploy"],
+  ["allow-pull-request", "deploy", "bake"],
   ["fail-on-drift", "status"],
 ];
 /** Commands that release to one environment, which nothing but the input can name. */
@@ -177,10 +195,9 @@ function reportMisplaced(
 ): void {
   for (const [name, ...commands] of ONLY_FOR) {
     const value = text(name);
-    if (value !== undefined && value !== "false" && !commands.includes(command)) {
-      const allowed = commands.map((only) => `\`command: ${only}\``).join(" and ");
-      report(name, `is for ${allowed}; the command is ${command}`);
-    }
+    if (value === undefined || value === "false" || commands.includes(command)) continue;
+    const which = commands.map((only) => `\`command: ${only}\``).join(" and ");
+    report(name, `is for ${which}; the command is ${command}`);
   }
   if (NEEDS_ENVIRONMENT.has(command) && text("environment") === undefined) {
     report("environment", `is missing: ${command} needs to be told which`);
@@ -263,15 +280,22 @@ function reportShortSecrets(secretVars: Readonly<Record<string, string>>, report
   }
 }
 
+/** The config file, as far as its being there decides what the step has to say. */
+interface ConfigFile {
+  readonly config: string;
+  readonly exists: boolean;
+  /** Where nothing is checked out: what to do about it. */
+  readonly advice: string | undefined;
+}
+
 function inlineEnvironment(
   text: (name: InputName) => string | undefined,
-  config: string,
-  configExists: (path: string) => boolean,
+  { config, exists, advice }: ConfigFile,
   report: Report,
 ): InlineEnvironment | undefined {
   const names = [...INLINE_NAMES, "application", "strategy"] as const;
   const set = names.filter((name) => text(name) !== undefined);
-  if (configExists(config)) {
+  if (exists) {
     for (const name of set) report(name, `is for use without a config file, and there is one: ${config}`);
     return undefined;
   }
@@ -279,7 +303,9 @@ function inlineEnvironment(
     if (!NEEDS_CHECKOUT.has(text("command") ?? "deploy")) return undefined;
     report(
       "config",
-      `there is no file ${config} in the repository; write one, or describe one environment in the step with environment, ${INLINE_NAMES.join(", ")}`,
+      advice !== undefined
+        ? `there is no file ${config}: ${advice}`
+        : `there is no file ${config} in the repository; write one, or describe one environment in the step with environment, ${INLINE_NAMES.join(", ")}`,
     );
     return undefined;
   }

@@ -10,13 +10,17 @@ import { createRepository } from "../github/repository.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
 import { overriddenSecrets, sensitiveVariables } from "../image/sensitive-variables.ts";
 import { cancelSignal } from "./cancel.ts";
+import { type Checkout, pushOf, readCheckout } from "./checkout.ts";
+import { textOf } from "./event-payload.ts";
 import { exposedSecrets } from "./exposed-secrets.ts";
+import { refuseCommentedCode } from "./foreign-code.ts";
+import { readHead } from "./head.ts";
 import type { Command, Inputs } from "./inputs.ts";
 import { readCheckedOut } from "./config-file.ts";
 import { knownSecrets } from "./known-secrets.ts";
 import { createLog } from "./log.ts";
 import { overallOutcome, type PublishedFacts } from "./outputs.ts";
-import { resolveApplication, selectEnvironments } from "./selection.ts";
+import { resolveApplication, selectEnvironments, unlistedBranch } from "./selection.ts";
 import type { Runner } from "./runner.ts";
 import type { SavedState } from "./state.ts";
 import { createSubprocess } from "./subprocess.ts";
@@ -84,26 +88,33 @@ export async function runCommand(
   facts: PublishedFacts,
   state: SavedState,
 ): Promise<void> {
-  const { run } = runner;
   // Nobody else on the machine may read what is in it: Packer's output, the secrets of a legacy template, an inventory.
   const folder = await mkdtemp(join(runner.temporaryFolder, "kiln-"));
   state.using(folder);
   const ports = createPorts(inputs, runner, folder, facts, state);
-  const application = await resolveApplication(inputs, runner, (path) => readConfig(path, runner, ports));
-  const sensitive = await protectSecrets(inputs, application, runner);
+  const [application, checkout] = await Promise.all([
+    resolveApplication(inputs, runner, (path) => readConfig(path, runner, ports)),
+    bakes(inputs.command) ? checkedOut(inputs, runner, ports) : undefined,
+  ]);
+  // What is baked and released is what is checked out; all else is about the run's own commit.
+  const run: Run =
+    checkout === undefined ? runner.run : { ...runner.run, commit: checkout.commit, branch: checkout.branch };
+  const sensitive = await protectSecrets(inputs, application, { run, workspace: runner.workspace });
   facts.publish({ application: application.name });
-  const environments = selectEnvironments(application, inputs, run);
+  const push = pushOf(runner, run.commit);
+  const environments = selectEnvironments(application, inputs, push, run.event);
   if (environments.length === 0) {
     ports.log.notice(
-      `No environment of ${application.name} lists the branch ${run.branch ?? "of this ref"}: nothing to do`,
+      `No environment of ${application.name} lists the branch ${push?.branch ?? "of this ref"}: nothing to do`,
     );
     facts.publish({ outcome: "skipped" });
     await finished(folder, state);
     return;
   }
+  if (checkout !== undefined && inputs.command === "deploy" && !inputs.anyBranch)
+    guardBranches(environments, checkout, { inputs, runner, ports });
   const version = inputs.version ?? run.commit.slice(0, 12);
-  if (inputs.command === "deploy" || inputs.command === "bake")
-    facts.publish({ commit: run.commit, version });
+  if (checkout !== undefined) facts.publish({ commit: run.commit, version });
   try {
     await HANDLERS[inputs.command]({ inputs, application, environments, version, run, sensitive }, ports);
   } catch (error) {
@@ -113,6 +124,48 @@ export async function runCommand(
   }
   await finished(folder, state);
   facts.publish({ outcome: overallOutcome(facts.result) });
+}
+
+/** Commands that read the checked-out files: what they bake and release is what is checked out. */
+const bakes = (command: Command): boolean => command === "deploy" || command === "bake";
+
+/**
+ * What is baked and released, told where it is not what the run is for.
+ * @throws KilnError where it cannot be read, or may be a stranger's
+ */
+async function checkedOut(inputs: Inputs, runner: Runner, ports: Ports): Promise<Checkout> {
+  const { run, payload } = runner;
+  const head = await readHead(runner.workspace, ports.subprocess);
+  const checkout = await readCheckout(runner, head, ports.repository);
+  refuseCommentedCode(runner, checkout, inputs);
+  const { commit, branch } = checkout;
+  if (commit !== run.commit) {
+    ports.log.notice(
+      `Commit ${commit.slice(0, 12)}${branch === undefined ? "" : ` of ${branch}`} is checked out, and not ${run.commit.slice(0, 12)}, which this run is for: the image and the record are of what is checked out`,
+    );
+  }
+  const tested = run.event === "workflow_run" ? textOf(payload, "workflow_run", "head_sha") : undefined;
+  if (tested !== undefined && tested !== commit) {
+    ports.log.notice(
+      `The workflow that started this run was for commit ${tested.slice(0, 12)}, and ${commit.slice(0, 12)} is checked out. To release the other one, give actions/checkout \`ref: \${{ github.event.workflow_run.head_sha }}\``,
+    );
+  }
+  return checkout;
+}
+
+/**
+ * Whatever names an environment, its `branches` say what it takes. A dry run changes nothing and only tells.
+ * @throws KilnError for environments that list other branches
+ */
+function guardBranches(
+  environments: readonly Environment[],
+  checkout: Checkout,
+  { inputs, runner, ports }: { readonly inputs: Inputs; readonly runner: Runner; readonly ports: Ports },
+): void {
+  const refusal = unlistedBranch(environments, checkout, runner.ref);
+  if (refusal === undefined) return;
+  if (!inputs.dryRun) throw refusal;
+  ports.log.notice(`${refusal.message}: without \`dry-run\` this deploy is refused`);
 }
 
 async function finished(folder: string, state: SavedState): Promise<void> {
@@ -142,10 +195,10 @@ async function readConfig(path: string, runner: Runner, ports: Ports): Promise<s
 async function protectSecrets(
   inputs: Inputs,
   application: Application,
-  { run, workspace }: Runner,
+  { run, workspace }: Pick<Runner, "run" | "workspace">,
 ): Promise<ReadonlySet<string>> {
   const known = knownSecrets(process.env);
-  if (inputs.command !== "deploy" && inputs.command !== "bake") {
+  if (!bakes(inputs.command)) {
     refuse(exposedSecrets(known, inputs, application, run, new Set()));
     return new Set();
   }

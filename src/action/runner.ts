@@ -1,15 +1,18 @@
 import type { Run } from "../commands/ports.ts";
 import { KilnError } from "../domain/errors.ts";
+import { readPayload } from "./event-payload.ts";
 
 /** The runner's world, read once: GitHub's default variables, and the inputs as the runner passes them. */
 export interface Runner {
   readonly run: Run;
-  /** The repository's folder. */
+  /** The folder that the repository is checked out in: the job's, or the step's `working-directory` in it. */
   readonly workspace: string;
   readonly temporaryFolder: string;
   readonly apiUrl: string;
-  /** The file with the event that started the run. */
-  readonly eventPath: string | undefined;
+  /** The ref that the run is for: `refs/heads/main`, `refs/tags/v1`, `refs/pull/1/merge`. */
+  readonly ref: string;
+  /** What GitHub tells about the event that started the run; undefined where that cannot be read. */
+  readonly payload: unknown;
   /** Every input that the step set, known or not. */
   readonly inputs: Readonly<Record<string, string>>;
 }
@@ -28,7 +31,8 @@ export function readRunner(env: NodeJS.ProcessEnv): Runner {
     workspace: value("GITHUB_WORKSPACE"),
     temporaryFolder: value("RUNNER_TEMP"),
     apiUrl: env["GITHUB_API_URL"] ?? "https://api.github.com",
-    eventPath: env["GITHUB_EVENT_PATH"],
+    ref: value("GITHUB_REF"),
+    payload: readPayload(env["GITHUB_EVENT_PATH"]),
     inputs: readInputs(env),
     run: {
       repository: value("GITHUB_REPOSITORY"),

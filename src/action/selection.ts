@@ -1,10 +1,10 @@
-import type { Run } from "../commands/ports.ts";
-import { environmentsForBranch } from "../config/branches.ts";
+import { environmentsForBranch, matchesBranch } from "../config/branches.ts";
 import { loadConfig, repositoryPath } from "../config/load.ts";
 import { type Application, DEFAULT_STRATEGY, type Environment } from "../domain/application.ts";
-import { InvalidInputError, type Problem } from "../domain/errors.ts";
+import { InvalidInputError, KilnError, type Problem } from "../domain/errors.ts";
 import { nearestName } from "../domain/nearest-name.ts";
 import { DEFAULT_RECORD_PREFIX, isRefSegment } from "../domain/release-tag.ts";
+import type { Checkout, Push } from "./checkout.ts";
 import type { Inputs } from "./inputs.ts";
 import type { Runner } from "./runner.ts";
 
@@ -60,12 +60,15 @@ export async function resolveApplication(
 
 /**
  * The environments that this run serves: the one that is named, else those whose branches match the pushed one.
+ * @param push the push that the run is for; undefined where it is for none
+ * @param event what started the run, for the message
  * @throws InvalidInputError where the name is unknown, or nothing says which
  */
 export function selectEnvironments(
   application: Application,
   inputs: Inputs,
-  run: Run,
+  push: Push | undefined,
+  event: string,
 ): readonly Environment[] {
   const names = application.environments.map((environment) => environment.name);
   if (inputs.environment !== undefined) {
@@ -80,12 +83,49 @@ export function selectEnvironments(
   }
   // What runs where is asked of all; releases go to those that the push is for.
   if (inputs.command === "status" || inputs.command === "prune") return application.environments;
-  if (run.event === "push")
-    return run.branch === undefined ? [] : environmentsForBranch(application, run.branch);
+  if (push !== undefined)
+    return push.branch === undefined ? [] : environmentsForBranch(application, push.branch);
+  const but =
+    event === "workflow_run"
+      ? ", unless the other workflow ran for a push, and actions/checkout has `ref: ${{ github.event.workflow_run.head_sha }}`"
+      : "";
   throw new InvalidInputError([
     {
       where: "input environment",
-      message: `is missing: on ${run.event} nothing else says which environment to release to. There are: ${names.join(", ")}`,
+      message: `is missing: on ${event} nothing else says which environment to release to${but}. There are: ${names.join(", ")}`,
     },
   ]);
+}
+
+/**
+ * Why some of the environments may not get what is checked out: it is on no branch that they list. An environment that
+ * lists none takes all.
+ * @param ref the run's own, for the message
+ */
+export function unlistedBranch(
+  environments: readonly Environment[],
+  checkout: Checkout,
+  ref: string,
+): KilnError | undefined {
+  const { branch } = checkout;
+  const refusing = environments.filter(
+    ({ branches }) => branches.length > 0 && (branch === undefined || !matchesBranch(branches, branch)),
+  );
+  if (refusing.length === 0) return undefined;
+  const lists = refusing.map(({ name, branches }) => `${name} takes only ${branches.join(", ")}`);
+  const [what, next] =
+    branch === undefined ? notOnABranch(checkout, ref) : [`this is the branch ${branch}`, undefined];
+  return new KilnError(`${lists.join("; ")}, and ${what}`, {
+    state: "Nothing was changed.",
+    next: `${next ?? "Release it from a branch that the environment lists."} If it is meant to be released from here, set \`any-branch: true\`.`,
+  });
+}
+
+/** What is released, in words, and what to do about it. */
+function notOnABranch({ commit, candidates }: Checkout, ref: string): readonly [string, string | undefined] {
+  if (candidates.length === 0) return [`${ref} is no branch`, undefined];
+  return [
+    `commit ${commit.slice(0, 12)}, which is checked out, is not on ${candidates.join(" or ")} on GitHub`,
+    "Check out a branch that the environment lists, or its commit. If the commit was made in this job, push it first.",
+  ];
 }
