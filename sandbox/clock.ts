@@ -21,8 +21,26 @@ export interface SandboxClock {
   advance(milliseconds: number): void;
   /** Steps from event to event until `done` holds; throws when `limit` sandbox milliseconds pass or no event is left. */
   runUntil(done: () => boolean, limit?: number): void;
+  /**
+   * Runs what happens next without waiting for it, but skips at most `limit` sandbox milliseconds. Returns false where
+   * nothing is to happen, or time stands still.
+   */
+  skip(limit: number): boolean;
+  /**
+   * Stops time as soon as `condition` holds, however slow the machine is. It is checked after every event, and whenever
+   * the time is asked for. While time stands still, only `advance` and `runUntil` move it.
+   */
+  holdWhen(condition: () => boolean): Hold;
   /** Stops real timers. */
   stop(): void;
+}
+
+/** Time that is to stand still; see {@link SandboxClock.holdWhen}. */
+export interface Hold {
+  /** Whether time stands still. Asking for it checks the condition, too: what no event brings (a line of a log) holds time. */
+  isReached(): boolean;
+  /** Lets time go on, from where it stands. */
+  release(): void;
 }
 
 interface Event {
@@ -41,14 +59,18 @@ export interface ClockOptions {
 /** The one implementation; see {@link SandboxClock}. */
 class EventClock implements SandboxClock {
   readonly #speed: number;
-  readonly #start: number;
-  readonly #startedAt = performance.now();
+  /** Sandbox time and real time from which a running clock is counted. */
+  #start: number;
+  #startedAt = performance.now();
   readonly #queue: Event[] = [];
   #current: number;
   #sequence = 0;
-  /** While an event runs, it is the event's own time, however fast the clock is. */
+  /** While an event runs or a condition is checked, time stands still, however fast the clock is. */
   #running = false;
   #timer: NodeJS.Timeout | undefined;
+  /** What time is to stand still at. */
+  #condition: (() => boolean) | undefined;
+  #held = false;
 
   constructor(options: ClockOptions) {
     this.#speed = options.speed ?? 0;
@@ -57,7 +79,9 @@ class EventClock implements SandboxClock {
   }
 
   now(): number {
-    if (this.#speed > 0 && !this.#running) this.#runDue(this.#start + this.#elapsed() * this.#speed);
+    if (this.#running) return this.#current;
+    this.#checkHold();
+    if (this.#speed > 0 && !this.#held) this.#runDue(this.#start + this.#elapsed() * this.#speed);
     return this.#current;
   }
 
@@ -78,6 +102,7 @@ class EventClock implements SandboxClock {
 
   advance(milliseconds: number): void {
     this.#runDue(this.now() + milliseconds);
+    this.#restart();
   }
 
   runUntil(done: () => boolean, limit = 30 * 24 * 3_600_000): void {
@@ -88,6 +113,35 @@ class EventClock implements SandboxClock {
       if (event.time > end) throw new Error(`runUntil: the condition does not hold after ${limit} ms`);
       this.#runDue(event.time);
     }
+    this.#restart();
+  }
+
+  skip(limit: number): boolean {
+    const now = this.now();
+    const event = this.#queue[0];
+    if (this.#held || event === undefined) return false;
+    this.#runDue(Math.min(event.time, now + limit));
+    this.#restart();
+    return true;
+  }
+
+  holdWhen(condition: () => boolean): Hold {
+    if (this.#condition !== undefined || this.#held) throw new Error("holdWhen: another hold is set");
+    this.#condition = condition;
+    let isReleased = false;
+    return {
+      isReached: () => {
+        this.now();
+        return this.#held && !isReleased;
+      },
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        this.#condition = undefined;
+        this.#held = false;
+        this.#restart();
+      },
+    };
   }
 
   stop(): void {
@@ -95,12 +149,33 @@ class EventClock implements SandboxClock {
     this.#queue.length = 0;
   }
 
+  /** Counts a running clock from the time that it shows. */
+  #restart(): void {
+    this.#start = this.#current;
+    this.#startedAt = performance.now();
+    this.#arm();
+  }
+
+  #checkHold(): void {
+    if (this.#condition === undefined) return;
+    // What the condition looks at may ask for the time.
+    this.#running = true;
+    try {
+      if (!this.#condition()) return;
+    } finally {
+      this.#running = false;
+    }
+    this.#condition = undefined;
+    this.#held = true;
+  }
+
   #elapsed(): number {
     return performance.now() - this.#startedAt;
   }
 
-  /** Runs all events up to `time`, each at its own time, and leaves the clock at `time`. */
+  /** Runs all events up to `time`, each at its own time, and leaves the clock at `time`, or where it is to stand still. */
   #runDue(time: number): void {
+    const wasHeld = this.#held;
     for (let event = this.#queue[0]; event !== undefined && event.time <= time; event = this.#queue[0]) {
       this.#queue.shift();
       this.#current = Math.max(this.#current, event.time);
@@ -111,6 +186,9 @@ class EventClock implements SandboxClock {
       } finally {
         this.#running = nested;
       }
+      if (nested) continue;
+      this.#checkHold();
+      if (this.#held && !wasHeld) return;
     }
     this.#current = Math.max(this.#current, time);
   }
@@ -119,6 +197,7 @@ class EventClock implements SandboxClock {
   #arm(): void {
     if (this.#speed <= 0) return;
     clearTimeout(this.#timer);
+    if (this.#held) return;
     const event = this.#queue[0];
     if (event === undefined) return;
     const realDelay = (event.time - this.#start) / this.#speed - this.#elapsed();

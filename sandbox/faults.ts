@@ -48,7 +48,9 @@ export type FaultEffect =
    */
   | { readonly kind: "unseen" }
   /** Carry the request out at once, and answer this many real milliseconds later. */
-  | { readonly kind: "late"; readonly milliseconds: number };
+  | { readonly kind: "late"; readonly milliseconds: number }
+  /** Carry the request out at once, and answer when the promise is resolved. */
+  | { readonly kind: "held"; readonly until: Promise<unknown> };
 
 interface Fault {
   readonly match: FaultMatch;

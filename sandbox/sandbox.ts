@@ -23,12 +23,18 @@ import { createIdentityProvider, type IdentityProvider, type OidcJob } from "./g
 import { createRepository, type GitHubRepository } from "./github/repository.ts";
 import { startGitHubServer } from "./github/server.ts";
 import { RequestLog } from "./request-log.ts";
+import { skippingAutoScaling, skippingEc2 } from "./skipping.ts";
 
 export interface SandboxOptions {
   /** Scratch space; the caller's to delete. */
   readonly folder: string;
   /** Sandbox seconds a real second; 0: stepped. */
   readonly speed?: number;
+  /**
+   * Whether time skips to what a caller waits for when the caller describes it (an instance refresh, an instance, an
+   * image, each by its id). Default: false.
+   */
+  readonly skips?: boolean;
   readonly autoScaling?: Partial<AutoScalingOptions>;
   readonly ec2?: Ec2Options;
   readonly graphql?: "on" | "missing" | "forbidden";
@@ -93,8 +99,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     authorize: (request) => access.authorize(request),
     permits: (request, check) => access.permits(request, check),
     services: {
-      ec2: ec2.operations,
-      autoscaling: autoScaling.operations,
+      ec2: options.skips === true ? skippingEc2(clock, ec2) : ec2.operations,
+      autoscaling: options.skips === true ? skippingAutoScaling(clock, autoScaling) : autoScaling.operations,
       cloudwatch: cloudWatch.operations,
       elasticloadbalancing: elb.operations,
       sts: createSts({ accounts, closedRoles, ...trustIn(access, identity) }),

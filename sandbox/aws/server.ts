@@ -184,6 +184,11 @@ function meet(effect: FaultEffect, options: AwsServerOptions, exchange: Exchange
       setTimeout(() => respond(exchange, result), effect.milliseconds);
       break;
     }
+    case "held": {
+      const result = attempt(options, exchange);
+      void effect.until.then(() => respond(exchange, result));
+      break;
+    }
   }
 }
 

@@ -151,6 +151,11 @@ async function meet(
       await sleep(effect.milliseconds);
       return answer;
     }
+    case "held": {
+      const answer = await answerOrError(service, request);
+      await effect.until;
+      return answer;
+    }
     case "unseen":
       return unseen(request);
     case "cut":
