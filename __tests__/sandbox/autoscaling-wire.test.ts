@@ -166,20 +166,18 @@ describe("through the AWS SDK", () => {
   test("a refresh runs to its end on a fast clock, every step at its own time", async () => {
     stage = await serve(2000);
     await stage.client.send(start);
-    const deadline = Date.now() + 10_000;
-    while ((await describeOne())?.Status !== "Successful" && Date.now() < deadline)
+    while ((await describeOne())?.Status !== "Successful")
       await new Promise((resolve) => setTimeout(resolve, 10));
     const [refresh] = stage.world.refreshes("web");
-    // 2 pending + (30 launch + 60 warm-up) + 60 checkpoint + (30 + 60) + 20 drain
-    const took = (refresh?.endTime ?? 0) - (refresh?.createdAt ?? 0);
-    expect(Math.round(took / 1000)).toBe(262);
+    // (30 launch + 60 warm-up) + 60 checkpoint + (30 + 60) + 20 drain; what the request itself took is not in it.
+    const took = (refresh?.endTime ?? 0) - (refresh?.startTime ?? 0);
+    expect(Math.round(took / 1000)).toBe(260);
   });
 
   test("nothing is lost on a clock so fast that a state ends while it begins", async () => {
     stage = await serve(1_000_000);
     await stage.client.send(start);
-    const deadline = Date.now() + 10_000;
-    while (stage.world.refreshes("web")[0]?.status !== "Successful" && Date.now() < deadline)
+    while (stage.world.refreshes("web")[0]?.status !== "Successful")
       await new Promise((resolve) => setTimeout(resolve, 10));
     expect(stage.world.refreshes("web")[0]?.status).toBe("Successful");
   });

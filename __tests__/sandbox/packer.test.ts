@@ -11,6 +11,7 @@ import { createSshHost, type SshHost } from "../../sandbox/aws/ssh.ts";
 import { createClock, type SandboxClock } from "../../sandbox/clock.ts";
 import { Faults } from "../../sandbox/faults.ts";
 import { RequestLog } from "../../sandbox/request-log.ts";
+import { skippingEc2 } from "../../sandbox/skipping.ts";
 
 /** Real Packer against the sandbox: its API calls through the proxy, its provisioners over SSH. */
 
@@ -36,7 +37,7 @@ beforeAll(async () => {
     clock,
     log,
     faults: new Faults(),
-    services: { ec2: world.operations },
+    services: { ec2: skippingEc2(clock, world) },
     accounts: { AKIASANDBOX: { accountId: place.accountId } },
   });
   proxy = await startAwsProxy({ handle, folder });
@@ -211,7 +212,7 @@ describe.skipIf(!hasPacker())("Packer", () => {
 
   test("cleans up after SIGTERM in the middle of a provisioner", async () => {
     const { child, ended, output } = bake(join(templates, "slow"), { image_name: "never" });
-    await expect.poll(output, { timeout: 30_000 }).toContain("amazon-ebs.one: waiting");
+    await expect.poll(output, { timeout: 120_000 }).toContain("amazon-ebs.one: waiting");
     child.kill("SIGTERM");
     expect(await ended).toBe(1);
     expect(imageNamed("never")).toBeUndefined();
