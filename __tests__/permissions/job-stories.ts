@@ -47,7 +47,7 @@ class PolicyStage implements AsyncDisposable {
   }
 
   static async open(story: string, change: Change): Promise<PolicyStage> {
-    const stage = await Stage.open({ speed: 480, ec2: { delays: { image: 480_000 } } });
+    const stage = await Stage.open();
     for (const template of stage.sandbox.ec2.launchTemplates()) template.tags["kiln:application"] = "web";
     return new PolicyStage(stage, story, change);
   }
@@ -116,18 +116,21 @@ async function killedBake(
   reached: () => boolean,
 ): Promise<void> {
   let child: ChildProcess | undefined;
-  const watched = until(name, reached, 30).then(
-    () => child?.kill("SIGKILL"),
-    // Where something is denied it does not come so far; what the run says tells that.
-    () => undefined,
-  );
-  await stage.run(
-    name,
-    grants,
-    { inputs: { command: "bake" }, onStarted: (started) => (child = started) },
-    128,
-  );
-  await watched;
+  let hasEnded = false;
+  const hold = stage.stage.sandbox.clock.holdWhen(reached);
+  const onStarted = (started: ChildProcess): void => {
+    child = started;
+    started.once("exit", () => {
+      hasEnded = true;
+      hold.release();
+    });
+  };
+  // Where something is denied it does not come so far; what the run says tells that.
+  const kill = async (): Promise<void> => {
+    await until(name, () => hasEnded || hold.isReached());
+    child?.kill("SIGKILL");
+  };
+  await Promise.all([stage.run(name, grants, { inputs: { command: "bake" }, onStarted }, 128), kill()]);
   const pending = stage.stage.sandbox.ec2.images(HOME).filter(({ state }) => state === "pending");
   const left = [...stage.stage.leftovers(), ...pending.map(({ id }) => id)];
   if (left.length > 0) throw new Error(`${name} left ${left.join(", ")}`);

@@ -12,7 +12,7 @@ const REGIONS = ["eu-west-1", "us-east-1", "ap-southeast-2"] as const;
 const GROUP = "shop";
 
 async function open(): Promise<Stage> {
-  const stage = await Stage.open({ ssh: false, speed: 600 });
+  const stage = await Stage.open({ ssh: false });
   for (const region of REGIONS) addGroupOnTemplate(stage.sandbox, { region, accountId: OTHER, name: GROUP });
   await stage.commit("Production in another account", {
     ".github/kiln.yml": configWithProduction(`    role-to-assume: ${ROLE}

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { processesOf } from "./machine.ts";
+import { goOnAfter, standStill } from "./moments.ts";
 import { isPacker, type Stage } from "./stage.ts";
 import { endOf, open, OWN, RUN_ID, STORIES, type Story } from "./stories.ts";
 import { until } from "./until.ts";
@@ -14,10 +15,6 @@ import { until } from "./until.ts";
 
 const ALL = process.env["KILN_CHAOS"] === "all";
 const SHORT = new Set(["a deploy to two regions", "a rollback of a running deploy", "a prune"]);
-/** Slow enough for a refresh to be under way when the answer is there. */
-const SPEED = 240;
-/** Real milliseconds that the answer takes; the signal comes meanwhile. */
-const HELD = 300;
 
 /** All of a run's end, but for the refreshes: a cancelled one was rolled back. */
 function comparable(stage: Stage, groups: readonly string[], code: number): string {
@@ -30,28 +27,38 @@ const CHANGED =
   /has succeeded: the group runs the new image|Recorded as release\/|What was under way was rolled back|AWS finishes the rollback of the instance refresh/;
 
 async function cancelledAt(story: Story, index: number, wanted: string): Promise<string[]> {
-  await using stage = await open({ ...story, speed: story.speed ?? SPEED });
+  await using stage = await open(story);
   const { sandbox } = stage;
-  const running = () =>
+  const runs = () =>
     JSON.stringify(
       story.groups.map((group) => new Set(stage.running(group)).size === 1 && stage.running(group)[0]),
     );
-  const before = running();
+  const before = runs();
   const locks = () =>
     stage.git("for-each-ref", "refs/kiln/lock/**", "refs/kiln/bake/**", "refs/kiln/takeover/**");
   // A dead run's, which this one may not have come to take over.
   const foreign = locks();
   const mark = sandbox.log.entries.length;
   const own = () => sandbox.log.since(mark).filter((request) => !isPacker(request));
-  sandbox.faults.inject(OWN, { kind: "late", milliseconds: HELD }, { skip: index });
+  const heard = Promise.withResolvers<void>();
+  sandbox.faults.inject(OWN, { kind: "held", until: heard.promise }, { skip: index });
   let child: ChildProcess | undefined;
-  const watch = setInterval(() => {
-    if (own().length <= index) return;
-    clearInterval(watch);
-    child?.kill("SIGINT");
-  }, 1);
-  const result = await stage.run({ runId: RUN_ID, ...story.job, onStarted: (started) => (child = started) });
-  clearInterval(watch);
+  let log = "";
+  const running = stage.run({
+    runId: RUN_ID,
+    ...story.job,
+    onStarted: (started) => (child = started),
+    onOutput: (text) => {
+      log += text;
+      if (log.includes("Received SIGINT")) heard.resolve();
+    },
+  });
+  // A refresh that is under way does not end before the process has.
+  const hold = await standStill(stage, "the request is made", () => own().length > index);
+  child?.kill("SIGINT");
+  await goOnAfter(hold, child);
+  const result = await running;
+  heard.resolve();
   sandbox.faults.clear();
   const left = [
     ...processesOf(stage.folder).map((pid) => `process ${pid}`),
@@ -67,7 +74,7 @@ async function cancelledAt(story: Story, index: number, wanted: string): Promise
         .every(({ endTime, status }) => endTime !== undefined || status === "Baking"),
     ),
   );
-  const isTold = running() === before || CHANGED.test(result.log);
+  const isTold = runs() === before || CHANGED.test(result.log);
   const again = await stage.run({ runId: RUN_ID, attempt: 2, ...story.job });
   const found = comparable(stage, story.groups, again.code);
   const wrong = [
@@ -88,7 +95,7 @@ describe("cancelled at any request, nothing is left, and the next attempt finish
   );
 
   test.each(stories)("%s", { timeout: 7_200_000 }, async (_, story) => {
-    await using stage = await open({ ...story, speed: story.speed ?? SPEED });
+    await using stage = await open(story);
     const mark = stage.sandbox.log.entries.length;
     const { code } = await stage.run({ runId: RUN_ID, ...story.job });
     const wanted = comparable(stage, story.groups, code);

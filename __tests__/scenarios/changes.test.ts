@@ -173,46 +173,53 @@ const KEEPING = [
   "POST /repos/acme/web/git/refs",
 ] as const;
 
+/** Where it dies: one point in every test run, all by `npm run chaos`. */
+const DEATHS = KEEPING.flatMap((action) =>
+  (["drop-before", "drop-after"] as const).map((kind) => [action, kind] as const),
+).slice(process.env["KILN_CHAOS"] === "all" ? 0 : -1);
+
 describe("a run that dies between its bake and the files of its image", () => {
-  test.each(
-    KEEPING.flatMap((action) =>
-      (["drop-before", "drop-after"] as const).map((kind) => [action, kind] as const),
-    ),
-  )("at %s (%s): the next attempt finishes, and keeps what is known", async (action, kind) => {
-    await using stage = await Stage.open({ speed: 600 });
-    await stage.copy.push("develop");
-    let child: ChildProcess | undefined;
-    const isKeeping = (entry: { action: string; params: unknown }): boolean =>
-      entry.action === action &&
-      (action !== KEEPING[2] || JSON.stringify(entry.params).includes("kiln/images"));
-    // The first two refs that a deploy with a bake creates may be locks.
-    const before = (): number =>
-      stage.sandbox.log.entries.filter(({ action: seen }) => seen === action).length;
-    stage.sandbox.faults.inject({ action }, { kind }, { skip: action === KEEPING[2] ? 2 : before() });
-    const watch = setInterval(() => {
-      if (stage.sandbox.log.entries.some(isKeeping)) child?.kill("SIGKILL");
-    }, 1);
-    await stage.run({ runId: 10, post: false, onStarted: (started) => (child = started) });
-    clearInterval(watch);
-    stage.sandbox.faults.clear();
-    const again = await stage.run({ runId: 10, attempt: 2 });
-    expect(again.code, again.log).toBe(0);
-    expect(stage.records()).toEqual(["release/dev/000001"]);
-    expect(stage.images()).toHaveLength(1);
-    expect(again.outputs["baked"]).toBe("false");
-    const commit = stage.git("rev-parse", refOf(again.outputs["image-digest"]));
-    expect(inventoryOf(stage, "release/dev/000001")).toBe(commit);
-    expect(stage.git("rev-list", "--count", commit)).toBe("1");
-    // The list of packages died with the runner, unless the ref was there already.
-    const files = stage.git("ls-tree", "--name-only", commit).split("\n");
-    expect(files).toEqual(expect.arrayContaining(["content.txt", "image.json"]));
-    expect(files.includes("packages.txt")).toBe(action === KEEPING[2] && kind === "drop-after");
-    expect(stage.locks()).toEqual([]);
-  });
+  test.each(DEATHS)(
+    "at %s (%s): the next attempt finishes, and keeps what is known",
+    async (action, kind) => {
+      await using stage = await Stage.open();
+      await stage.copy.push("develop");
+      let child: ChildProcess | undefined;
+      const isKeeping = (entry: { action: string; params: unknown }): boolean =>
+        entry.action === action &&
+        (action !== KEEPING[2] || JSON.stringify(entry.params).includes("kiln/images"));
+      // The first two refs that a deploy with a bake creates may be locks.
+      const before = (): number =>
+        stage.sandbox.log.entries.filter(({ action: seen }) => seen === action).length;
+      const skip = action === KEEPING[2] ? 2 : before();
+      stage.sandbox.faults.inject({ action }, { kind }, { skip });
+      // Nor is it done again before the signal arrives.
+      stage.sandbox.faults.inject({ action }, { kind: "drop-before" }, { skip, times: Infinity });
+      const watch = setInterval(() => {
+        if (stage.sandbox.log.entries.some(isKeeping)) child?.kill("SIGKILL");
+      }, 1);
+      await stage.run({ runId: 10, post: false, onStarted: (started) => (child = started) });
+      clearInterval(watch);
+      stage.sandbox.faults.clear();
+      const again = await stage.run({ runId: 10, attempt: 2 });
+      expect(again.code, again.log).toBe(0);
+      expect(stage.records()).toEqual(["release/dev/000001"]);
+      expect(stage.images()).toHaveLength(1);
+      expect(again.outputs["baked"]).toBe("false");
+      const commit = stage.git("rev-parse", refOf(again.outputs["image-digest"]));
+      expect(inventoryOf(stage, "release/dev/000001")).toBe(commit);
+      expect(stage.git("rev-list", "--count", commit)).toBe("1");
+      // The list of packages died with the runner, unless the ref was there already.
+      const files = stage.git("ls-tree", "--name-only", commit).split("\n");
+      expect(files).toEqual(expect.arrayContaining(["content.txt", "image.json"]));
+      expect(files.includes("packages.txt")).toBe(action === KEEPING[2] && kind === "drop-after");
+      expect(stage.locks()).toEqual([]);
+    },
+  );
 });
 
 test("a token that may not write commits leaves a warning and a release", async () => {
-  await using stage = await Stage.open({ speed: 600 });
+  await using stage = await Stage.open();
   stage.sandbox.faults.inject(
     { action: KEEPING[0] },
     { kind: "reply", status: 403, code: "403", message: "Resource not accessible by integration" },

@@ -9,7 +9,7 @@ const KEY = "alias/production";
 const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
 
 test("a target with a key of its own runs an encrypted copy; dev's image stays as it was baked", async () => {
-  await using stage = await Stage.open({ ssh: false, speed: 600 });
+  await using stage = await Stage.open({ ssh: false });
   await stage.commit("A key for production", {
     ".github/kiln.yml": configWithProduction(`    requires: dev
     targets: [{ region: eu-west-1, auto-scaling-group: web-production, kms-key: ${KEY} }]

@@ -1,14 +1,21 @@
 import { expect, test } from "vitest";
+import { HOME } from "../../sandbox/sandbox.ts";
+import { goOnAt } from "./moments.ts";
 import { Stage } from "./stage.ts";
 
 test("two runs that need the same content at the same time bake it once, with real Packer", async () => {
-  await using stage = await Stage.open({ speed: 120 });
+  await using stage = await Stage.open();
   await stage.copy.push("develop");
   await stage.copy.push("stage");
   const commit = await stage.copy.head();
+  // The bake does not end before the other run has met it.
+  const hold = stage.sandbox.clock.holdWhen(() =>
+    stage.sandbox.ec2.instances(HOME).some(({ keyName }) => keyName?.startsWith("packer_") === true),
+  );
+  const onOutput = () => goOnAt(hold, " is locked by octocat's run");
   const [dev, qa] = await Promise.all([
-    stage.run({ ref: "refs/heads/develop", commit, runId: 1 }),
-    stage.run({ ref: "refs/heads/stage", commit, runId: 2 }),
+    stage.run({ ref: "refs/heads/develop", commit, runId: 1, onOutput: onOutput() }),
+    stage.run({ ref: "refs/heads/stage", commit, runId: 2, onOutput: onOutput() }),
   ]);
   expect(dev.code, dev.log).toBe(0);
   expect(qa.code, qa.log).toBe(0);

@@ -1,8 +1,9 @@
-import { setTimeout as after } from "node:timers/promises";
 import { rm } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { HOME } from "../../sandbox/sandbox.ts";
+import { standStill } from "./moments.ts";
 import { counts, isPacker, ourWrites, Stage } from "./stage.ts";
+import { until } from "./until.ts";
 
 /** Rollback, promotion and status: what runs where, and the way back. */
 
@@ -32,7 +33,7 @@ const restored = (stage: Stage): string[] =>
 
 describe("rollback", () => {
   test("goes back one release at a time, never forward to the one that was left, and wherever it is told", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [first, second, third] = await releases(stage, 3);
     // Neither a checkout nor Packer is needed.
     await rm(stage.copy.folder, { recursive: true, force: true });
@@ -82,7 +83,7 @@ describe("rollback", () => {
   });
 
   test("takes a tag, a commit or a version; what is unknown changes nothing and shows what there is", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [first, second, third] = await releases(stage, 3);
     const commit = stage.git("rev-parse", "release/dev/000001^{commit}");
     for (const [to, image] of [
@@ -105,24 +106,24 @@ describe("rollback", () => {
   });
 
   test("while a deploy's refresh is still running, AWS rolls that refresh back, and the record says so", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await using stage = await Stage.open({ ssh: false });
     const [first] = await releases(stage, 1);
     await stage.commit("Something bad", { "app/public/index.html": "<h1>bad</h1>\n" });
     await stage.seedImage();
     const deploying = stage.push("develop", { runId: 50 });
-    for (
-      let tries = 0;
-      stage.sandbox.autoScaling.refreshes("web-dev").at(-1)?.status !== "InProgress" || tries === 0;
-      tries += 1
-    ) {
-      if (tries > 500) throw new Error("the second refresh did not begin");
-      await after(20);
-      if (stage.sandbox.autoScaling.refreshes("web-dev").length < 2) tries = 1;
-    }
-    const back = await stage.run({
+    const second = () => stage.sandbox.autoScaling.refreshes("web-dev")[1]?.status;
+    const hold = await standStill(
+      stage,
+      "the second refresh is in progress",
+      () => second() === "InProgress",
+    );
+    const rollingBack = stage.run({
       ...dispatch("rollback", { environment: "dev", reason: "Pages are red" }),
       runId: 51,
     });
+    await until("it is rolled back", () => second() === "RollbackInProgress");
+    hold.release();
+    const back = await rollingBack;
     expect(back.code, back.log).toBe(0);
     expect((await deploying).code).toBe(1);
     expect(stage.sandbox.autoScaling.refreshes("web-dev").map((refresh) => refresh.status)).toEqual([
@@ -136,7 +137,7 @@ describe("rollback", () => {
   });
 
   test("an incident goes all at once and asks no alarm", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     stage.sandbox.autoScaling.setAlarm("web-5xx", "OK");
     const config = await stage.copy.read(".github/kiln.yml");
     await stage.commit("Watch an alarm", {
@@ -158,7 +159,7 @@ describe("rollback", () => {
 
 describe("a record that is forged launches nothing", () => {
   async function forge(change: (message: string, stage: Stage) => string, commit?: string) {
-    const stage = await Stage.open({ ssh: false, speed: 240 });
+    const stage = await Stage.open({ ssh: false });
     await releases(stage, 2);
     const message = change(
       stage.git("for-each-ref", "--format=%(contents)", "refs/tags/release/dev/000001"),
@@ -234,7 +235,7 @@ describe("a record that is forged launches nothing", () => {
 
 describe("promotion", () => {
   test("takes the very image of another environment, never bakes, and says where it is from", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [image] = await releases(stage, 1);
     const early = await stage.run(dispatch("promote", { environment: "production", from: "qa" }));
     expect(early.code).toBe(1);
@@ -253,7 +254,7 @@ describe("promotion", () => {
   });
 
   test("`requires` lets only what the other environment released through, and is promote's default", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const config = await stage.copy.read(".github/kiln.yml");
     await stage.commit("Require qa", {
       ".github/kiln.yml": config.replace("branches: [main]", "branches: [main]\n    requires: qa"),
@@ -284,7 +285,7 @@ describe("promotion", () => {
 
 describe("the backward guard", () => {
   test("an older commit is refused, unless it is allowed", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [first] = await releases(stage, 2);
     const older = stage.git("rev-parse", "release/dev/000001^{commit}");
     await stage.copy.git("checkout", "--quiet", "--detach", older);
@@ -300,7 +301,7 @@ describe("the backward guard", () => {
 
 describe("the way back", () => {
   test("is proved at every deploy, and said to be missing when it is", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [, second] = await releases(stage, 2);
     await stage.commit("Third", { "app/public/index.html": "<h1>3</h1>\n" });
     await stage.seedImage();
@@ -317,7 +318,7 @@ describe("the way back", () => {
 
 describe("status", () => {
   test("says what runs where, and how it differs from the records", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [image] = await releases(stage, 1);
     expect((await stage.push("stage")).code).toBe(0);
     const fine = await stage.run(dispatch("status", {}));
@@ -353,7 +354,7 @@ describe("status", () => {
         DesiredCapacity: 4,
       }),
     );
-    await after(1500);
+    stage.sandbox.clock.advance(10 * 60_000);
     const drifted = await stage.run(dispatch("status", { "fail-on-drift": "true", environment: "qa" }));
     expect(drifted.code).toBe(1);
     expect(drifted.log).toMatch(/of 4 instances run ami-\w+/);
@@ -361,7 +362,7 @@ describe("status", () => {
   });
 
   test("works without GraphQL, by REST", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240, graphql: "forbidden" });
+    await using stage = await Stage.open({ ssh: false, graphql: "forbidden" });
     await releases(stage, 2);
     const result = await stage.run(dispatch("status", { environment: "dev" }));
     expect(result.code, result.log).toBe(0);
@@ -371,7 +372,7 @@ describe("status", () => {
 
 describe("a ledger of 10,000 records", () => {
   test("the newest and the previous release take one request", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 240 });
+    await using stage = await Stage.open({ ssh: false });
     const [first] = await releases(stage, 2);
     const message = stage.git("for-each-ref", "--format=%(contents)", "refs/tags/release/dev/000001");
     const commit = stage.git("rev-parse", "release/dev/000001^{commit}");

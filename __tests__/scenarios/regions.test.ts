@@ -10,7 +10,7 @@ const AWAY = { region: "us-east-1", accountId: HOME.accountId };
 const dispatch = { event: "workflow_dispatch", ref: "refs/heads/main" };
 
 test("what dev runs in one region goes to production in another, by deploy, rollback and promotion", async () => {
-  await using stage = await Stage.open({ ssh: false, speed: 600 });
+  await using stage = await Stage.open({ ssh: false });
   const { ec2 } = stage.sandbox;
   addGroupOnTemplate(stage.sandbox, { ...AWAY, name: "shop" });
   await stage.commit("Production elsewhere", {

@@ -38,7 +38,7 @@ function documented(): Map<string, string[]> {
 }
 
 test("the requests of deploys, a promotion, a rollback and a status", async () => {
-  await using stage = await Stage.open({ speed: 240 });
+  await using stage = await Stage.open();
   const seen = new Map<string, string[]>();
   const check = (row: string, { requests, code, log }: Awaited<ReturnType<Stage["run"]>>): void => {
     expect(code, `${row}\n${log}`).toBe(0);

@@ -2,8 +2,8 @@ import type { ChildProcess } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import type { Job } from "../../sandbox/runner.ts";
 import { HOME } from "../../sandbox/sandbox.ts";
+import { goOnAfter, goOnAt, isTakenDown, standStill } from "./moments.ts";
 import { ourWrites, Stage } from "./stage.ts";
-import { until } from "./until.ts";
 
 /** Rollouts that do not go as they should, and what is already there being found. */
 
@@ -25,23 +25,35 @@ const BAKES: Moment = [
       .some((instance) => instance.keyName !== undefined && instance.state === "running"),
 ];
 
-/** A push to develop whose process is sent a signal as soon as something is so. */
-async function interrupted(
+/** A push to develop whose process gets a signal at a moment. Time stands still from then on. */
+async function signalled(
   stage: Stage,
   signal: "SIGINT" | "SIGKILL",
   [what, holds]: Moment,
   job: Partial<Job> = {},
-): ReturnType<Stage["push"]> {
+) {
   let child: ChildProcess | undefined;
   const ended = stage.push("develop", { ...job, onStarted: (started) => (child = started) });
-  await until(what, () => holds(stage));
+  const hold = await standStill(stage, what, () => holds(stage));
   child?.kill(signal);
+  return { ended, hold, child };
+}
+
+/** The same; time goes on when the process has ended, or what it takes back is on its way back. */
+async function interrupted(
+  stage: Stage,
+  signal: "SIGINT" | "SIGKILL",
+  moment: Moment,
+): ReturnType<Stage["push"]> {
+  const { ended, hold, child } = await signalled(stage, signal, moment);
+  const isBack = () => refreshes(stage).at(-1)?.status === "RollbackInProgress" || isTakenDown(stage);
+  await goOnAfter(hold, child, isBack);
   return ended;
 }
 
 describe("a refresh that fails", () => {
   test("an image that is never healthy is rolled back: red, the old version, no record, no lock", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 2000 });
+    await using stage = await Stage.open({ ssh: false });
     const before = stage.running("web-qa");
     const image = await stage.seedImage();
     stage.sandbox.autoScaling.setHealth({ [image]: { healthyAfter: "never" } });
@@ -61,7 +73,7 @@ describe("a refresh that fails", () => {
   });
 
   test("launches that fail name AWS's reason", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 2000 });
+    await using stage = await Stage.open({ ssh: false });
     const image = await stage.seedImage();
     const reason =
       "We currently do not have sufficient t3.small capacity in the Availability Zone you requested. Launching EC2 instance failed.";
@@ -74,7 +86,7 @@ describe("a refresh that fails", () => {
   });
 
   test("time runs out: rolled back before AWS gives up", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 120 });
+    await using stage = await Stage.open({ ssh: false });
     const image = await stage.seedImage();
     stage.sandbox.autoScaling.setHealth({ [image]: { healthyAfter: "never" } });
     const result = await stage.push("develop", { inputs: { timeout: "2s" } });
@@ -87,7 +99,7 @@ describe("a refresh that fails", () => {
 
 describe("cancelled and killed", () => {
   test("a cancel during the rollout rolls it back; post waits for that and releases the lock", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 60 });
+    await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();
     const result = await interrupted(stage, "SIGINT", REFRESHES);
     expect(result.code).toBe(1);
@@ -98,12 +110,14 @@ describe("cancelled and killed", () => {
   });
 
   test("`on-cancel: leave` leaves it, and the re-run takes it up and records it: one refresh, one release", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();
-    const result = await interrupted(stage, "SIGINT", REFRESHES, { inputs: { "on-cancel": "leave" } });
-    expect(result.code).toBe(1);
+    const leave = { inputs: { "on-cancel": "leave" } };
+    const { ended, hold } = await signalled(stage, "SIGINT", REFRESHES, leave);
+    expect((await ended).code).toBe(1);
     expect(stage.locks()).toEqual([]);
-    const again = await stage.run({ runId: 2, attempt: 2 });
+    const onOutput = goOnAt(hold, "is already running and is taken up");
+    const again = await stage.run({ runId: 2, attempt: 2, onOutput });
     expect(again.code, again.log).toBe(0);
     expect(again.log).toContain("is already running and is taken up");
     expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["Successful"]);
@@ -111,11 +125,13 @@ describe("cancelled and killed", () => {
   });
 
   test("killed in the middle without post: the next attempt takes over the lock and the refresh, and doubles nothing", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();
-    await interrupted(stage, "SIGKILL", REFRESHES, { post: false });
+    const { ended, hold } = await signalled(stage, "SIGKILL", REFRESHES, { post: false });
+    await ended;
     expect(stage.locks()).toEqual(["refs/kiln/lock/dev"]);
-    const again = await stage.run({ runId: 2, attempt: 2 });
+    const onOutput = goOnAt(hold, "version 2 of web-dev is there already");
+    const again = await stage.run({ runId: 2, attempt: 2, onOutput });
     expect(again.code, again.log).toBe(0);
     expect(again.log).toContain("Taking over the lock of dev");
     expect(again.log).toContain("version 2 of web-dev is there already");
@@ -176,7 +192,7 @@ describe("what is already there", () => {
   });
 
   test("a refresh that is not ours is waited for, then ours begins", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 60 });
+    await using stage = await Stage.open({ ssh: false });
     const image = await stage.seedImage();
     stage.sandbox.log.clear();
     const { AutoScalingClient, StartInstanceRefreshCommand } = await import("@aws-sdk/client-auto-scaling");
@@ -191,9 +207,11 @@ describe("what is already there", () => {
         Preferences: { MinHealthyPercentage: 100, MaxHealthyPercentage: 200 },
       }),
     );
-    const result = await stage.push("develop");
+    const waiting = "eu-west-1/web-dev: waiting for another instance refresh to end";
+    const hold = await standStill(stage, REFRESHES[0], () => REFRESHES[1](stage));
+    const result = await stage.push("develop", { onOutput: goOnAt(hold, waiting) });
     expect(result.code, result.log).toBe(0);
-    expect(result.log).toContain("eu-west-1/web-dev: waiting for another instance refresh to end");
+    expect(result.log).toContain(waiting);
     expect(refreshes(stage).map((refresh) => refresh.status)).toEqual(["Successful", "Successful"]);
     expect(stage.running("web-dev")).toEqual([image]);
   });

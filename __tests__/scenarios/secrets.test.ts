@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -7,8 +7,8 @@ import type { Job, JobResult } from "../../sandbox/runner.ts";
 import { ACCESS_KEY, HOME, TOKEN } from "../../sandbox/sandbox.ts";
 import { type Canary, CommandLines, filesIn, leaks, privateKey, word, type Written } from "./canaries.ts";
 import { configOf } from "./config-text.ts";
+import { goOnAfter, isTakenDown, standStill } from "./moments.ts";
 import { Stage } from "./stage.ts";
-import { until } from "./until.ts";
 
 /**
  * A secret of its own in every place that can hold one, a template that prints and writes down all that it is given, and
@@ -54,7 +54,7 @@ const CONFIG = configOf(`    rollout: { smoke-test: script/tell-environment }
 `);
 
 async function open(): Promise<{ readonly stage: Stage; readonly job: Partial<Job> }> {
-  const stage = await Stage.open({ speed: 600 });
+  const stage = await Stage.open();
   const { tokens } = stage.sandbox;
   (tokens as Record<string, unknown>)[jobToken] = tokens[TOKEN];
   addGroupOnTemplate(stage.sandbox, { ...SHOP, desired: 1 });
@@ -283,15 +283,16 @@ test.each(SIGNALS)(
     const { stage, job } = await open();
     await using _ = stage;
     await stage.copy.push("develop");
-    let stop: (() => void) | undefined;
+    let child: ChildProcess | undefined;
     let output = "";
     const running = watched(stage, {
       ...job,
       onOutput: (text) => (output += text),
-      onStarted: (child) => (stop = () => child.kill(signal)),
+      onStarted: (started) => (child = started),
     });
-    await until("the provisioner tells", () => output.includes("printf"));
-    stop?.();
+    const hold = await standStill(stage, "the provisioner tells", () => output.includes("printf"));
+    child?.kill(signal);
+    await goOnAfter(hold, child, () => isTakenDown(stage));
     const cancelled = await running;
     expect(cancelled.code).not.toBe(0);
     expect(stage.leftovers(), withoutMasks(cancelled.log)).toEqual([]);

@@ -27,7 +27,7 @@ export class Stage implements AsyncDisposable {
 
   static async open(options: Partial<SandboxOptions> = {}): Promise<Stage> {
     const folder = await mkdtemp(join(tmpdir(), "kiln-scenario-"));
-    const sandbox = await startSandbox({ folder, speed: 120, ...options });
+    const sandbox = await startSandbox({ folder, speed: 120, skips: true, ...options });
     addGroups(sandbox);
     return new Stage(folder, sandbox, await WorkingCopy.create(sandbox, join(folder, "checkout")));
   }
@@ -50,7 +50,7 @@ export class Stage implements AsyncDisposable {
       commit: job.commit ?? (await this.copy.head()),
       runId: this.#runs,
       ...job,
-      inputs: { "poll-interval": "200ms", ...job.inputs },
+      inputs: { "poll-interval": "20ms", ...job.inputs },
     });
     return { ...result, requests: this.sandbox.log.since(mark) };
   }

@@ -6,10 +6,10 @@ import type { Job } from "../../sandbox/runner.ts";
 import { DAY, TAGS } from "../image/stored-images.ts";
 import { AWAY, PRUNE_SPEED, PruneScenario } from "./prune-scenario.ts";
 import { isPacker, PACKER_AGENT, Stage } from "./stage.ts";
-import { until } from "./until.ts";
 
 /** Each command as a job that the built action runs, and how it ends: what it is disturbed in, at each of its requests. */
 
+/** Sandbox seconds a real second: looks at a refresh are few, and so are the points. */
 const SPEED = 1200;
 /** The disturbed run's, and that of its re-run. */
 export const RUN_ID = 50;
@@ -17,8 +17,6 @@ export const RUN_ID = 50;
 /** A command, and what it begins from. */
 export interface Story {
   readonly name: string;
-  /** Tries one point in so many. */
-  readonly every: number;
   readonly speed?: number;
   /** Packer bakes; the machine dies with the action, or Packer goes on. */
   readonly bakes?: boolean;
@@ -82,14 +80,12 @@ const prune = { ...dispatch, event: "schedule", inputs: { command: "prune" } };
 export const STORIES: readonly Story[] = [
   {
     name: "a deploy",
-    every: 3,
     prepare: pushed,
     job: {},
     groups: ["web-dev"],
   },
   {
     name: "a deploy to two targets",
-    every: 9,
     prepare: async (stage) => {
       await twoTargets(stage);
       await pushed(stage);
@@ -99,7 +95,6 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a deploy to two regions",
-    every: 47,
     prepare: async (stage) => {
       await twoTargets(stage, "dev", AWAY);
       await pushed(stage);
@@ -109,14 +104,12 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a promotion",
-    every: 9,
     prepare: (stage) => release(stage, "develop"),
     job: promote,
     groups: ["web-qa"],
   },
   {
     name: "a promotion to two targets",
-    every: 47,
     prepare: async (stage) => {
       await twoTargets(stage, "qa");
       await release(stage, "develop");
@@ -124,10 +117,9 @@ export const STORIES: readonly Story[] = [
     job: promote,
     groups: ["web-qa", "web-second"],
   },
-  { name: "a rollback", every: 9, prepare: threeReleases, job: rollback, groups: ["web-dev"] },
+  { name: "a rollback", prepare: threeReleases, job: rollback, groups: ["web-dev"] },
   {
     name: "a rollback of a running deploy",
-    every: 17,
     prepare: async (stage) => {
       await threeReleases(stage);
       await beginUnrecorded(stage);
@@ -137,7 +129,6 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a rollback of two targets",
-    every: 53,
     prepare: async (stage) => {
       await twoTargets(stage);
       await threeReleases(stage);
@@ -147,7 +138,6 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a prune",
-    every: 13,
     speed: PRUNE_SPEED,
     prepare: (stage) => oldImages(stage, [HOME]),
     job: prune,
@@ -155,7 +145,6 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a prune of two regions",
-    every: 23,
     speed: PRUNE_SPEED,
     prepare: (stage) => oldImages(stage, [HOME, AWAY]),
     job: prune,
@@ -163,7 +152,6 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a deploy that takes a dead run's lock over",
-    every: 37,
     prepare: async (stage) => {
       await pushed(stage);
       await lockOfDeadRun(stage);
@@ -173,8 +161,6 @@ export const STORIES: readonly Story[] = [
   },
   {
     name: "a deploy with a bake, and the machine dies too",
-    every: 53,
-    speed: 240,
     bakes: true,
     prepare: (stage) => stage.copy.push("develop"),
     job: {},
@@ -200,10 +186,7 @@ async function beginUnrecorded({ sandbox }: Stage): Promise<void> {
       ["Preferences.BakeTime", "172800"],
     ]),
   });
-  await until(
-    "the bad image is watched",
-    () => sandbox.autoScaling.refreshes("web-dev").at(-1)?.status === "Baking",
-  );
+  sandbox.clock.runUntil(() => sandbox.autoScaling.refreshes("web-dev").at(-1)?.status === "Baking");
 }
 
 /** As a run left it that was killed under its lock. */

@@ -2,12 +2,14 @@ import type { ChildProcess } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { HOME } from "../../sandbox/sandbox.ts";
 import { processesOf } from "./machine.ts";
+import { goOnAfter, isTakenDown, standStill } from "./moments.ts";
 import { Stage } from "./stage.ts";
 import { until } from "./until.ts";
 
 /**
  * A bake that is cancelled or killed at any stage leaves nothing: real Packer, signals as GitHub sends them. Where the
- * machine dies there is no post step, and the next attempt sweeps up: at two of the stages, at all by `npm run chaos`.
+ * machine dies there is no post step, and the next attempt sweeps up. One stage of each in every test run, all by `npm run
+ * chaos`.
  */
 
 const ALL = process.env["KILN_CHAOS"] === "all";
@@ -70,20 +72,30 @@ function isNoted(stage: Stage): boolean {
   return [...made, build(stage)?.id ?? ""].every((name) => lock.includes(name));
 }
 
+/** What every test run has of each. */
+const SHORT = {
+  dies: "the key pair is made",
+  SIGINT: "the image is pending",
+  SIGKILL: "the instance runs",
+} as const;
+
 describe.each(STAGES)("when $name", ({ name, reached, prepare }) => {
-  test.skipIf(!ALL && !["the key pair is made", "the image is pending"].includes(name))(
+  const signals = (["SIGINT", "SIGKILL"] as const).filter((signal) => ALL || SHORT[signal] === name);
+
+  test.skipIf(!ALL && SHORT.dies !== name)(
     "the machine dies: the re-run sweeps up, and releases",
     async () => {
-      await using stage = await Stage.open({ speed: 240, ec2: { delays: { image: 480_000 } } });
+      await using stage = await Stage.open();
       await prepare?.(stage);
       const job = stage.push("develop", { post: false });
-      await until("the stage", () => reached(stage));
+      const hold = await standStill(stage, name, () => reached(stage));
       await until("what Packer made is noted", () => {
         if (!isNoted(stage)) return false;
         for (const pid of processesOf(stage.folder)) process.kill(pid, "SIGKILL");
         return true;
       });
       expect((await job).code).not.toBe(0);
+      hold.release();
       expect(stage.leftovers()).not.toEqual([]);
       const again = await stage.run({ runId: 1, attempt: 2 });
       expect(again.code, again.log).toBe(0);
@@ -94,13 +106,14 @@ describe.each(STAGES)("when $name", ({ name, reached, prepare }) => {
     },
   );
 
-  test.each(["SIGINT", "SIGKILL"] as const)("%s: post sweeps up, and the re-run releases", async (signal) => {
-    await using stage = await Stage.open({ speed: 240, ec2: { delays: { image: 480_000 } } });
+  test.each(signals)("%s: post sweeps up, and the re-run releases", async (signal) => {
+    await using stage = await Stage.open();
     await prepare?.(stage);
     let child: ChildProcess | undefined;
     const job = stage.push("develop", { onStarted: (started) => (child = started) });
-    await until("the stage", () => reached(stage));
+    const hold = await standStill(stage, name, () => reached(stage));
     child?.kill(signal);
+    await goOnAfter(hold, child, () => isTakenDown(stage));
     const result = await job;
     expect(result.code).not.toBe(0);
     expectNothingLeft(stage, result.log);
@@ -122,15 +135,15 @@ test.each([
   ["as Kiln names it", "ami_name"],
   ["as its template names it", 'ami_name = "golden-${var.image_version}" # ami_name'],
 ])("a rollout that is cancelled after its bake leaves the image, %s: the re-run takes it", async (_, key) => {
-  await using stage = await Stage.open({ speed: 120 });
+  await using stage = await Stage.open();
   const template = await stage.copy.read("packer/web.pkr.hcl");
   await stage.commit("Name it", { "packer/web.pkr.hcl": template.replace("ami_name", key) });
   let child: ChildProcess | undefined;
   const job = stage.push("develop", { onStarted: (started) => (child = started) });
-  await until("the refresh is in progress", () =>
-    stage.sandbox.autoScaling.refreshes("web-dev").some(({ status }) => status === "InProgress"),
-  );
+  const status = () => stage.sandbox.autoScaling.refreshes("web-dev").at(-1)?.status;
+  const hold = await standStill(stage, "the refresh is in progress", () => status() === "InProgress");
   child?.kill("SIGINT");
+  await goOnAfter(hold, child, () => status() === "RollbackInProgress");
   const result = await job;
   expect(result.code, result.log).toBe(1);
   expect(stage.leftovers(), result.log).toEqual([]);

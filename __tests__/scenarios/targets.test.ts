@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { addGroupOnTemplate } from "../../sandbox/group-on-template.ts";
 import { ACCESS_KEY, HOME } from "../../sandbox/sandbox.ts";
 import { configWithProduction } from "./config-text.ts";
+import { goOnAfter, standStill } from "./moments.ts";
 import { Stage } from "./stage.ts";
 import { until } from "./until.ts";
 
@@ -13,8 +14,8 @@ import { until } from "./until.ts";
 const AWAY = { region: "us-east-1", accountId: HOME.accountId };
 
 /** Production in two regions; with more lines of its config where they are given. */
-async function twoRegions(speed: number, more = ""): Promise<Stage> {
-  const stage = await Stage.open({ ssh: false, speed });
+async function twoRegions(more = ""): Promise<Stage> {
+  const stage = await Stage.open({ ssh: false });
   addGroupOnTemplate(stage.sandbox, { ...AWAY, name: "web-production-us", template: "web-production" });
   await stage.commit("Two regions", {
     ".github/kiln.yml": configWithProduction(`    targets:
@@ -30,7 +31,7 @@ const refreshes = (stage: Stage, group: string) =>
 
 describe("an environment in two regions", () => {
   test("is released, shown, and rolled back as one", async () => {
-    await using stage = await twoRegions(600);
+    await using stage = await twoRegions();
     const image = await stage.seedImage();
     const first = await stage.push("main");
     expect(first.code, first.log).toBe(0);
@@ -64,14 +65,21 @@ describe("an environment in two regions", () => {
   });
 
   test("a cancel takes both back; post waits for that and lets the lock go", async () => {
-    await using stage = await twoRegions(60);
+    await using stage = await twoRegions();
     await stage.seedImage();
     let child: ChildProcess | undefined;
     const job = stage.push("main", { onStarted: (started) => (child = started) });
-    await until("both refreshes are in progress", () =>
-      ["web-production", "web-production-us"].every((group) => refreshes(stage, group)[0] === "InProgress"),
+    const both = (status: string) =>
+      ["web-production", "web-production-us"].every((group) => refreshes(stage, group)[0] === status);
+    // Neither goes ahead of the other.
+    const begin = await standStill(stage, "a refresh is started", () =>
+      ["web-production", "web-production-us"].some((group) => refreshes(stage, group).length > 0),
     );
+    await until("both refreshes are started", () => both("Pending"));
+    begin.release();
+    const hold = await standStill(stage, "both refreshes are in progress", () => both("InProgress"));
     child?.kill("SIGINT");
+    await goOnAfter(hold, child, () => both("RollbackInProgress"));
     const result = await job;
     expect(result.code).toBe(1);
     expect(result.log).toContain(
@@ -84,15 +92,16 @@ describe("an environment in two regions", () => {
   });
 
   test("a cancel when one had finished refreshes that one back", async () => {
-    await using stage = await twoRegions(60, "    rollout: { order: sequential, strategy: all-at-once }\n");
+    await using stage = await twoRegions("    rollout: { order: sequential, strategy: all-at-once }\n");
     await stage.seedImage();
     let child: ChildProcess | undefined;
     const job = stage.push("main", { onStarted: (started) => (child = started) });
-    await until("the second refresh is in progress", () =>
+    const hold = await standStill(stage, "the second refresh is in progress", () =>
       refreshes(stage, "web-production-us").includes("InProgress"),
     );
     const before = stage.running("web-production");
     child?.kill("SIGINT");
+    await goOnAfter(hold, child, () => refreshes(stage, "web-production-us").includes("RollbackInProgress"));
     const result = await job;
     expect(result.code).toBe(1);
     expect(result.log).toContain("eu-west-1/web-production had finished");
@@ -117,7 +126,7 @@ describe("a smoke test", () => {
   };
 
   test("is run with the instances' addresses; what it prints is in the log, and commands in it are not", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 600 });
+    await using stage = await Stage.open({ ssh: false });
     await withTest(
       stage,
       '#!/bin/sh\nenv | grep ^KILN_ | sort > smoke.txt\necho "arguments: $*"\necho "::error::boo"\n',
@@ -136,7 +145,7 @@ describe("a smoke test", () => {
   });
 
   test("that fails takes the release back: red, no record", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 600 });
+    await using stage = await Stage.open({ ssh: false });
     const before = stage.running("web-dev");
     await withTest(stage, "#!/bin/sh\necho no answer >&2\nexit 7\n");
     await stage.seedImage();
@@ -168,12 +177,14 @@ describe("credentials that expire while it waits", () => {
   const role = { name: "deployer", session: "job" };
 
   test("are renewed where the job may ask for an OIDC token", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await using stage = await Stage.open({ ssh: false });
     Object.assign(stage.sandbox.accounts[ACCESS_KEY] ?? {}, { role });
     await stage.seedImage();
     const job = stage.push("develop", { idToken: true });
-    await until("the refresh is in progress", () => refreshes(stage, "web-dev").includes("InProgress"));
+    const inProgress = () => refreshes(stage, "web-dev").includes("InProgress");
+    const hold = await standStill(stage, "the refresh is in progress", inProgress);
     stage.sandbox.expireCredentials(ACCESS_KEY);
+    hold.release();
     const result = await job;
     expect(result.code, result.log).toBe(0);
     expect(stage.records()).toEqual(["release/dev/000001"]);
@@ -181,12 +192,14 @@ describe("credentials that expire while it waits", () => {
   });
 
   test("else it stops watching, not the rollout, and a re-run takes that up", async () => {
-    await using stage = await Stage.open({ ssh: false, speed: 30 });
+    await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();
     const job = stage.push("develop");
-    await until("the refresh is in progress", () => refreshes(stage, "web-dev").includes("InProgress"));
+    const inProgress = () => refreshes(stage, "web-dev").includes("InProgress");
+    const hold = await standStill(stage, "the refresh is in progress", inProgress);
     stage.sandbox.expireCredentials(ACCESS_KEY);
     const result = await job;
+    hold.release();
     expect(result.code).toBe(1);
     expect(result.log).toContain("Stopped watching the instance refresh of eu-west-1/web-dev");
     expect(result.log).toContain("Run the job again: it takes this refresh up where it is.");

@@ -321,7 +321,7 @@ describe("templates of other kinds", () => {
 });
 
 test("an image baked for another architecture than the group's instance types is not rolled out", async () => {
-  await using stage = await Stage.open({ speed: 240 });
+  await using stage = await Stage.open();
   const template = stage.sandbox.ec2.launchTemplates(HOME).find(({ name }) => name === "web-dev");
   const config = await stage.copy.read(".github/kiln.yml");
   await stage.commit("Graviton", { ".github/kiln.yml": config.replace("t3.small", "t4g.small") });
