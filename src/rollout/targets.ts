@@ -118,7 +118,8 @@ async function allBack(
     index === first || error === undefined ? [] : [error],
   );
   return new RolloutError(messageOf(cause), {
-    rolledBack: whole,
+    // Where preparation failed, as when a copy of the image fails, nothing was rolled out that could be rolled back.
+    rolledBack: whole && outcomes.some(({ end }) => end === "rolled-back"),
     state: [
       "Where each target ended:",
       ...outcomes.map(({ name, end }) => `- ${name}: ${IN_WORDS[end]}`),
