@@ -76,8 +76,10 @@ export class PlayedPrograms implements Subprocess {
     };
     if (taken()) return 1;
     // What is made for the time of the bake; it is gone when Packer ends.
-    print("==> amazon-ebs.web: Creating temporary keypair: packer_1");
-    print("==> amazon-ebs.web: Creating temporary security group for this instance: packer_2");
+    print("==> amazon-ebs.web: Creating temporary keypair: packer_6b018955-bda3-14d5-2626-19b67cd00e5a");
+    print(
+      "==> amazon-ebs.web: Creating temporary security group for this instance: packer_6b018955-2df6-8723-e8ef-682e95149eb9",
+    );
     print("==> amazon-ebs.web: Launching a source AWS instance...");
     print("    amazon-ebs.web: Instance ID: i-0123456789abcdef0");
     try {

@@ -8,6 +8,7 @@ import type { RolloutRequest } from "../../src/commands/request.ts";
 import { rollback } from "../../src/commands/rollback.ts";
 import { status } from "../../src/commands/status.ts";
 import { CancelledError, KilnError } from "../../src/domain/errors.ts";
+import { completeImages, type ToComplete } from "../../src/image/completion.ts";
 import type { EnvironmentResult, Result } from "../../src/domain/result.ts";
 import type { Repository } from "../../src/github/repository.ts";
 import { type Lock, releaseLock } from "../../src/release/lock.ts";
@@ -52,6 +53,7 @@ export interface Ended {
 class Left implements Unfinished {
   readonly locks = new Set<Lock>();
   readonly groups = new Set<string>();
+  images: ToComplete | undefined;
 
   locked(lock: Lock): void {
     this.locks.add(lock);
@@ -63,6 +65,14 @@ class Left implements Unfinished {
 
   packerStarted(): void {
     // Packer has ended when the command has: nothing is killed here.
+  }
+
+  packerEnded(images: ToComplete): void {
+    this.images = images;
+  }
+
+  bakeFinished(): void {
+    this.images = undefined;
   }
 
   refreshNoted({ autoScalingGroup }: { readonly autoScalingGroup: string }): void {
@@ -114,7 +124,10 @@ export async function runJob(world: World, job: Job): Promise<Ended> {
     error = caught;
   }
   callOff();
-  if (error instanceof CancelledError) await waitForWayBack(world, strand, left);
+  if (error instanceof CancelledError) {
+    if (left.images !== undefined) await completeImages(ports.aws, left.images, { ...ports, signal: NEVER });
+    await waitForWayBack(world, strand, left);
+  }
   for (const lock of left.locks) await releaseLock(repository, [lock], strand);
   world.repository(fullName).runs.set(id, "ended");
   const ended: Ended = {
@@ -254,6 +267,8 @@ function portsOf(
     secrets: new Secrets(),
   };
 }
+
+const NEVER = new AbortController().signal;
 
 /** Nothing is checked out, and no template writes a list of packages. */
 const NOWHERE = "/nonexistent/kiln-at-once";

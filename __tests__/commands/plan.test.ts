@@ -35,7 +35,7 @@ const FOUND: CatalogueImage = {
   architecture: "x86_64",
   created: new Date("2026-11-08T10:00:00Z"),
   baseImage: undefined,
-  fromInstance: true,
+  sourceInstance: "i-0123456789abcdef0",
   copiedFrom: undefined,
   snapshots: [],
   tags: {},
@@ -77,6 +77,7 @@ describe("the plan of a release", () => {
       kind: "bake",
       name: "web-v1-0123456789ab",
       why: "no image has this content yet",
+      leftovers: [],
     };
     const plan = planRelease(situation({ targets: seen(onOldImage), image: only(bake) }), WISH);
     expect(plan).toMatchObject({
@@ -173,15 +174,18 @@ describe("the plan of a release", () => {
     );
   });
 
-  test("that takes an untagged image of an earlier run says so", () => {
-    const adopt: ImageChoice = {
-      kind: "adopt",
-      image: FOUND,
-      why: "was baked by a run that did not come to tag it",
+  test("that removes what an earlier bake did not complete says so", () => {
+    const bake: ImageChoice = {
+      kind: "bake",
+      name: "web-v1-0123456789ab",
+      why: "no image has this content yet",
+      leftovers: [FOUND],
     };
-    expect(planRelease(situation({ targets: seen(onOldImage), image: only(adopt) }), WISH).lines[0]).toBe(
-      `adopt ${IMAGE} (web-v1-0123456789ab): it was baked by a run that did not come to tag it`,
-    );
+    const { lines } = planRelease(situation({ targets: seen(onOldImage), image: only(bake) }), WISH);
+    expect(lines.slice(0, 2)).toStrictEqual([
+      `remove ${IMAGE} (web-v1-0123456789ab): the bake that made it did not complete it`,
+      "bake web-v1-0123456789ab with Packer: no image has this content yet",
+    ]);
   });
 
   test("has what would stop it among its findings", () => {
@@ -415,6 +419,7 @@ describe("the plan for targets in two regions", () => {
         kind: "bake",
         name: "web-v1-0123456789ab",
         why: "no image has this content yet",
+        leftovers: [],
       }),
       "the new image",
       "bake web-v1-0123456789ab with Packer: no image has this content yet",

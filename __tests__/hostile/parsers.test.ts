@@ -258,6 +258,7 @@ const AMI = /^ami-(?:[0-9a-f]{8}|[0-9a-f]{17})$/;
 function isKnownForm(event: BakeEvent): boolean {
   if (event.kind === "phase") return PHASES.includes(event.phase);
   if (event.kind === "temporary") return /^\S+$/.test(event.id);
+  if (event.kind === "copying") return /^[a-z]{2}(?:-[a-z]+)+-\d$/.test(event.region);
   return AMI.test(event.id) && (event.kind !== "artifact" || /^[a-z]{2}(?:-[a-z]+)+-\d$/.test(event.region));
 }
 
@@ -268,6 +269,7 @@ describe("the parser of Packer's output", () => {
     "    amazon-ebs.web: Instance ID: i-0123456789abcdef0",
     "==> amazon-ebs.web: Provisioning with shell script: x.sh",
     "    amazon-ebs.web: AMI: ami-0123456789abcdef0",
+    "    amazon-ebs.web: Copying to: us-east-1",
     "==> Builds finished. The artifacts of successful builds are:",
     "--> amazon-ebs.web: AMIs were created:",
     "eu-west-1: ami-0123456789abcdef0",

@@ -229,6 +229,7 @@ describe("names of files", () => {
         version: "v",
         commit,
         tags: {},
+        digest: `sha256:${"a".repeat(64)}`,
         mark: "m",
         region: "eu-west-1",
       },

@@ -10,7 +10,7 @@ const NAME = imageName("web", "v1", DIGEST);
 
 const wish = (changes: Partial<ImageWish> = {}): ImageWish => ({
   application: "web",
-  repository: "acme/web",
+  repositories: ["acme/web", "acme/site"],
   version: "v1",
   digest: DIGEST,
   rebake: "auto",
@@ -36,7 +36,7 @@ const image = (changes: Partial<CatalogueImage> = {}): CatalogueImage => ({
   architecture: "x86_64",
   created: new Date("2026-11-08T10:00:00Z"),
   baseImage: undefined,
-  fromInstance: true,
+  sourceInstance: "i-0123456789abcdef0",
   copiedFrom: undefined,
   snapshots: [],
   tags: OURS,
@@ -45,6 +45,8 @@ const image = (changes: Partial<CatalogueImage> = {}): CatalogueImage => ({
 
 const id = (digit: string): ImageId => `ami-0${digit.repeat(16)}`;
 const DAY = 86_400_000;
+
+const RUN = "https://github.com/acme/web/actions/runs/7";
 
 describe("an image with this digest", () => {
   const found = [image()];
@@ -80,10 +82,38 @@ describe("an image with this digest", () => {
     expect(chooseByDigest([image(), pending, newest], wish()).image).toBe(newest);
   });
 
+  test("says which commit, branch and run it was baked from", () => {
+    const tags = { ...OURS, [TAG.branch]: "feature/x\u001b[31m", [TAG.run]: RUN };
+    expect(chooseByDigest([image({ tags })], wish()).why).toBe(
+      `has this content, baked 10 days ago from commit cccccccccccc of branch feature/x[31m by ${RUN}`,
+    );
+  });
+
   test("of an unknown commit is still used", () => {
-    expect(chooseByDigest([image({ tags: {} })], wish()).why).toBe(
+    const { [TAG.commit]: _, ...tags } = OURS;
+    expect(chooseByDigest([image({ tags })], wish()).why).toBe(
       "has this content, baked 10 days ago from commit ?",
     );
+  });
+
+  test("that was baked under the repository's former name is used", () => {
+    const former = image({ tags: { ...OURS, [TAG.repository]: "acme/site" } });
+    expect(chooseByDigest([former], wish()).image).toBe(former);
+  });
+
+  test.each<[what: string, changes: Partial<CatalogueImage>]>([
+    ["another repository's", { tags: { ...OURS, [TAG.repository]: "acme/fork" } }],
+    ["of no repository", { tags: { [TAG.application]: "web", [TAG.digest]: DIGEST } }],
+    ["another application's", { tags: { ...OURS, [TAG.application]: "api" } }],
+    ["of another digest", { tags: { ...OURS, [TAG.digest]: OTHER } }],
+    ["not marked", { tags: { [TAG.application]: "web", [TAG.repository]: "acme/web" } }],
+    ["pending", { state: "pending" }],
+    ["encrypted for one target", { tags: { ...OURS, [TAG.kmsKey]: "alias/web" } }],
+  ])("that is %s is not used", (_, changes) => {
+    expect(chooseByDigest([image(changes)], wish())).toStrictEqual({
+      image: undefined,
+      why: "no image has this content yet",
+    });
   });
 
   test.each([[[]], [[image({ state: "failed" })]]])("that is not there is baked", (none) => {
@@ -104,11 +134,15 @@ describe("an image with this digest", () => {
 });
 
 describe("the name of a new bake", () => {
-  const choose = (named: readonly CatalogueImage[], changes: Partial<ImageWish> = {}) =>
-    chooseName(named, ACCOUNT, wish(changes), "why");
+  const choose = (
+    named: readonly CatalogueImage[],
+    changes: Partial<ImageWish> = {},
+    refused: readonly string[] = [],
+  ) => chooseName(named, { account: ACCOUNT, refused: new Set(refused) }, wish(changes), "why");
+  const UNMARKED = { [TAG.application]: "web", [TAG.repository]: "acme/web", Name: "x" };
 
   test("is free", () => {
-    expect(choose([])).toStrictEqual({ kind: "bake", name: NAME, why: "why" });
+    expect(choose([])).toStrictEqual({ kind: "bake", name: NAME, why: "why", leftovers: [] });
   });
 
   test.each<[taken: string[], name: string]>([
@@ -116,8 +150,9 @@ describe("the name of a new bake", () => {
     [[NAME, `${NAME}-2`], `${NAME}-3`],
     [[NAME, `${NAME}-3`], `${NAME}-2`],
     [[`${NAME}-2`], NAME],
+    [[`${NAME}-debug-grace`], NAME],
   ])("with %j is %s", (taken, name) => {
-    expect(choose(taken.map((name) => image({ name })))).toStrictEqual({ kind: "bake", name, why: "why" });
+    expect(choose(taken.map((each) => image({ name: each })))).toMatchObject({ name, leftovers: [] });
   });
 
   test("has a next serial also where the version's text is very long", () => {
@@ -128,86 +163,50 @@ describe("the name of a new bake", () => {
     });
   });
 
-  test("of a run that did not come to tag its image adopts that image", () => {
-    const unfinished = image({ tags: {} });
-    expect(choose([unfinished])).toStrictEqual({
-      kind: "adopt",
-      image: unfinished,
-      why: "was baked by a run that did not come to tag it",
-    });
-  });
-
-  test("adopts an encrypted copy, as Packer makes one of an image that it then removes", () => {
-    const copy = image({ tags: {}, fromInstance: false, copiedFrom: "eu-west-1" });
-    expect(choose([copy])).toMatchObject({ kind: "adopt", image: copy });
-  });
-
-  test("adopts an image that has our other tags, but no digest yet", () => {
-    const unfinished = image({ tags: { [TAG.application]: "web", [TAG.repository]: "acme/web", Name: "x" } });
-    expect(choose([unfinished])).toMatchObject({ kind: "adopt", image: unfinished });
-  });
-
-  test.each([
-    ["still pending", { state: "pending" }, {}],
-    ["failed", { state: "failed" }, {}],
-    ["there, but everything is to be baked anew", {}, { rebake: "always" as const }],
-  ])("does not adopt one that is %s", (_, changes, wished) => {
-    expect(choose([image({ tags: {}, ...changes })], wished)).toMatchObject({
+  test.each<[what: string, changes: Partial<CatalogueImage>]>([
+    ["another account's", { owner: "222222222222" }],
+    ["another account's, with our tags", { owner: "222222222222", tags: UNMARKED }],
+    ["of another digest", { tags: { ...OURS, [TAG.digest]: OTHER } }],
+    ["another repository's", { tags: { ...UNMARKED, [TAG.repository]: "acme/fork" } }],
+    ["another application's", { tags: { ...UNMARKED, [TAG.application]: "api" } }],
+    ["made by hand, without tags", { tags: {} }],
+    ["complete", {}],
+  ])("is the next one if an image has it that is %s: it is neither used nor removed", (_, changes) => {
+    expect(choose([image(changes)])).toStrictEqual({
       kind: "bake",
       name: `${NAME}-2`,
+      why: "why",
+      leftovers: [],
     });
   });
 
-  test.each<[what: string, changes: Partial<CatalogueImage>, whose: string]>([
-    ["another account", { owner: "222222222222" }, "an image of account 222222222222"],
-    [
-      "another account, with our tags",
-      { owner: "222222222222", tags: OURS },
-      "an image of account 222222222222",
-    ],
-    [
-      "another digest",
-      { tags: { ...OURS, [TAG.digest]: OTHER } },
-      "an image of this account that is not this content's",
-    ],
-    [
-      "another repository",
-      { tags: { ...OURS, [TAG.repository]: "acme/fork" } },
-      "an image of this account that is not this content's",
-    ],
-    [
-      "another application",
-      { tags: { ...OURS, [TAG.application]: "api" } },
-      "an image of this account that is not this content's",
-    ],
-    [
-      "another digest, unfinished",
-      { tags: { [TAG.repository]: "acme/fork" } },
-      "an image of this account that is not this content's",
-    ],
-    [
-      "a copy from another region, not a bake",
-      { tags: {}, fromInstance: false, copiedFrom: "us-east-1" },
-      "an image of this account that is not this content's",
-    ],
-    [
-      "a registered snapshot, not a bake",
-      { tags: {}, fromInstance: false },
-      "an image of this account that is not this content's",
-    ],
-  ])("taken by %s is refused", (_, changes, whose) => {
-    expect(() => choose([image(changes)])).toThrow(
-      expect.objectContaining({
-        message: `The image name ${NAME} is taken by ami-0aaaaaaaaaaaaaaaa in eu-west-1, ${whose}`,
-        state: expect.stringMatching(/^Nothing was changed\. Its tags: ./),
-      }),
+  test.each(["available", "pending", "failed"])(
+    "is that of an image which a bake did not complete, %s: that goes",
+    (state) => {
+      const left = image({ tags: UNMARKED, state });
+      expect(choose([left, image({ id: id("b"), name: `${NAME}-2` })])).toStrictEqual({
+        kind: "bake",
+        name: NAME,
+        why: "why",
+        leftovers: [left],
+      });
+    },
+  );
+
+  test("that begins like the image's, but is none that Kiln gives, is nobody's leftover", () => {
+    const named = ["-debug-grace", "-1", "-02", "-1000", "-2-3"].map((end) =>
+      image({ name: `${NAME}${end}`, tags: UNMARKED }),
     );
+    expect(choose(named)).toMatchObject({ name: NAME, leftovers: [] });
   });
 
-  test("taken by a foreign image is refused, even where an unfinished one of ours is there as well", () => {
-    const foreign = image({ id: id("f"), owner: "222222222222", name: `${NAME}-2`, tags: {} });
-    expect(() => choose([image({ tags: {} }), foreign])).toThrow(
-      expect.objectContaining({ state: "Nothing was changed. Its tags: none." }),
-    );
+  test("is not one that Packer refused, though no image shows it", () => {
+    expect(choose([], {}, [NAME, `${NAME}-2`])).toMatchObject({ name: `${NAME}-3` });
+  });
+
+  test("that is taken in every form is refused", () => {
+    const all = Array.from({ length: 999 }, (_, index) => imageName("web", "v1", DIGEST, index + 1));
+    expect(choose([], {}, all.slice(0, -1))).toMatchObject({ name: `${NAME}-999` });
+    expect(() => choose([], {}, all)).toThrow(`Every image name from ${NAME} to ${NAME}-999 is taken`);
   });
 });

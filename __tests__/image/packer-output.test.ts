@@ -66,6 +66,7 @@ const ALL: BakeEvent[] = [
   { kind: "image", id: "ami-0bbbbbbbbbbbbbbbb" },
   { kind: "phase", phase: "copy" },
   { kind: "phase", phase: "copy" },
+  { kind: "copying", region: "us-gov-west-1" },
   { kind: "phase", phase: "clean up" },
   { kind: "artifact", region: "eu-west-1", id: "ami-0bbbbbbbbbbbbbbbb" },
   { kind: "artifact", region: "us-gov-west-1", id: "ami-0cccccccccccccccc" },

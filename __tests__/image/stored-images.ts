@@ -6,11 +6,11 @@ export const DAY = 24 * 60 * 60_000;
 export const NOW = new Date("2026-11-21T12:00:00Z");
 export const daysAgo = (days: number): Date => new Date(NOW.getTime() - days * DAY);
 
-export const OURS: Ownership = { account: "111111111111", application: "web", repository: "acme/web" };
+export const OURS: Ownership = { account: "111111111111", application: "web", repositories: ["acme/web"] };
 const DIGEST: Digest = `sha256:${"a".repeat(64)}`;
 export const TAGS = {
   "kiln:application": OURS.application,
-  "kiln:repository": OURS.repository,
+  "kiln:repository": OURS.repositories[0] ?? "",
   "kiln:digest": DIGEST,
 };
 

@@ -56,13 +56,17 @@ async function halfBaked(): Promise<{ stage: Stage; ec2: EC2Client; traces: Bake
       region: home.region,
       imageName: IMAGE_NAME,
       mark: MARK,
-      keyPair: NAME,
-      securityGroup: GROUP,
-      instance,
+      from: "output",
+      keyPairs: [NAME],
+      securityGroups: [GROUP],
+      instances: [instance],
     },
     image: ImageId as ImageId,
   };
 }
+
+/** Clients that have one region. */
+const only = (ec2: EC2Client) => ({ ec2: async () => ec2 });
 
 const toolsOf = (stage: Stage, said: string[] = []) => ({
   clock: {
@@ -71,6 +75,8 @@ const toolsOf = (stage: Stage, said: string[] = []) => ({
   },
   log: { info: (line: string) => void said.push(line), warning: (line: string) => void said.push(line) },
   deadline: new Date(stage.clock.now() + 240_000),
+  repositories: ["acme/web"],
+  run: "https://github.com/acme/web/actions/runs/100",
 });
 
 /** What there still is of the bake. */
@@ -84,20 +90,29 @@ function left({ world }: Stage): Record<string, number> {
   };
 }
 
-test("what Packer made is told by its own words, the first of each kind", async () => {
+test("what Packer made is told by its own words, the first of each kind in each build", async () => {
   const output = [
     `==> amazon-ebs.web: Creating temporary keypair: ${NAME}`,
     `==> amazon-ebs.web: Creating temporary security group for this instance: ${GROUP}`,
     "    amazon-ebs.web: Instance ID: i-5758e0b4eef41b927",
     "    amazon-ebs.web: Instance ID: i-0123456789abcdef0",
+    "    amazon-ebs.worker: Instance ID: i-0fffffffffffffff0",
     "==> amazon-ebs.web: Creating AMI web from instance i-5758e0b4eef41b927",
     "    amazon-ebs.web: AMI: ami-6b9ec1adb3ae0ac0b",
     "==> amazon-ebs.web: Waiting for AMI to become ready...",
+    "    amazon-ebs.web: Copying to: us-east-1",
+    "    amazon-ebs.web: eu-west-1: ami-0123456789abcdef0",
+    "==> Builds finished. The artifacts of successful builds are:",
+    "--> amazon-ebs.web: AMIs were created:",
+    "eu-west-1: ami-6b9ec1adb3ae0ac0b",
   ].join("\n");
   expect(await madeOf(output.split("\n"))).toEqual({
-    keyPair: NAME,
-    securityGroup: GROUP,
-    instance: "i-5758e0b4eef41b927",
+    keyPairs: [NAME],
+    securityGroups: [GROUP],
+    instances: ["i-5758e0b4eef41b927", "i-0fffffffffffffff0"],
+    images: ["ami-6b9ec1adb3ae0ac0b"],
+    copiedTo: ["us-east-1"],
+    artifacts: ["eu-west-1 ami-6b9ec1adb3ae0ac0b"],
   });
 });
 
@@ -106,39 +121,35 @@ describe("what a bake that was stopped left", () => {
     const { stage, ec2, traces, image: id } = await halfBaked();
     expect(left(stage)).toEqual({ instances: 1, images: 1, keyPairs: 1, securityGroups: 1 });
     const said: string[] = [];
-    await sweepBake(ec2, traces, toolsOf(stage, said));
+    await sweepBake(only(ec2), traces, toolsOf(stage, said));
     expect(left(stage)).toEqual({ instances: 0, images: 0, keyPairs: 0, securityGroups: 0 });
     const image = stage.world.images(home).find((other) => other.id === id);
     expect(image?.state ?? "gone").not.toBe("pending");
     expect(said).toHaveLength(5);
     stage.clock.advance(60_000);
     const again: string[] = [];
-    await sweepBake(ec2, traces, toolsOf(stage, again));
+    await sweepBake(only(ec2), traces, toolsOf(stage, again));
     expect(again).toEqual([]);
-  });
-
-  test("an image that is whole stays, for the next run", async () => {
-    const { stage, ec2, traces } = await halfBaked();
-    stage.clock.advance(30 * 60_000);
-    await sweepBake(ec2, traces, toolsOf(stage));
-    expect(left(stage)).toEqual({ instances: 0, images: 1, keyPairs: 0, securityGroups: 0 });
   });
 
   test.each([
     ["pending", 0, [], "gone"],
-    ["whole, and without a tag of ours", 30 * 60_000, [{ Key: "Name", Value: "x" }], "gone"],
-    ["whole and tagged, as one that is released", 30 * 60_000, [{ Key: "kiln:digest", Value: "d" }], "stays"],
-  ] as const)("an image of its instance under another name, %s", async (_, age, tags, fate) => {
-    const { stage, ec2, traces, image } = await halfBaked();
-    if (tags.length > 0) await ec2.send(new CreateTagsCommand({ Resources: [image], Tags: [...tags] }));
-    stage.clock.advance(age);
-    const said: string[] = [];
-    await sweepBake(ec2, { ...traces, imageName: "web-v1-ba9876543210" }, toolsOf(stage, said));
-    expect(left(stage)).toMatchObject({ instances: 0, images: fate === "stays" ? 1 : 0 });
-    expect(said.some((line) => line.startsWith("Removed the half-made image"))).toBe(fate === "gone");
+    ["available", 30 * 60_000, [], "gone"],
+    ["available, with a tag of the template", 30 * 60_000, [{ Key: "Name", Value: "x" }], "gone"],
+    ["marked complete", 30 * 60_000, [{ Key: "kiln:digest", Value: "d" }], "stays"],
+    ["another repository's", 30 * 60_000, [{ Key: "kiln:repository", Value: "acme/fork" }], "stays"],
+  ] as const)("an image of its instance, %s, under its name or another", async (_, age, tags, fate) => {
+    for (const imageName of [IMAGE_NAME, "web-v1-ba9876543210"]) {
+      const { stage, ec2, traces, image } = await halfBaked();
+      if (tags.length > 0) await ec2.send(new CreateTagsCommand({ Resources: [image], Tags: [...tags] }));
+      stage.clock.advance(age);
+      const { removed } = await sweepBake(only(ec2), { ...traces, imageName }, toolsOf(stage));
+      expect(left(stage)).toMatchObject({ instances: 0, images: fate === "stays" ? 1 : 0 });
+      expect(removed).toEqual(fate === "gone" ? [`${image} in eu-west-1`] : []);
+    }
   });
 
-  test("an encrypted copy that is pending goes; one of another name, and a whole one, stay", async () => {
+  test("an encrypted copy goes, pending or whole; one of another name stays, and one that is marked", async () => {
     const { stage, ec2, traces, image } = await halfBaked();
     stage.clock.advance(30 * 60_000);
     const copyOf = async (name: string): Promise<string> => {
@@ -157,64 +168,171 @@ describe("what a bake that was stopped left", () => {
     const theirs = await copyOf("web-theirs");
     const pending = await copyOf("web-pending");
     const stateOf = (id: string) => stage.world.images(home).find((each) => each.id === id)?.state;
-    await sweepBake(ec2, { ...traces, imageName: "web-whole" }, toolsOf(stage));
-    expect([whole, theirs, pending].map(stateOf)).toEqual(["available", "pending", "pending"]);
-    await sweepBake(ec2, { ...traces, imageName: "web-pending" }, toolsOf(stage));
-    expect([whole, theirs, pending].map(stateOf)).toEqual(["available", "pending", "deregistered"]);
+    const marked = await copyOf("web-marked");
+    await ec2.send(
+      new CreateTagsCommand({ Resources: [marked], Tags: [{ Key: "kiln:digest", Value: "d" }] }),
+    );
+    // What was copied is gone once Packer has its copy: it said which it was.
+    const said = { ...traces, images: [image] };
+    const states: (string | undefined)[][] = [];
+    for (const imageName of ["web-marked", "web-whole", "web-pending"]) {
+      await sweepBake(only(ec2), { ...said, imageName }, toolsOf(stage));
+      states.push([marked, whole, pending, theirs].map(stateOf));
+    }
+    expect(states).toEqual([
+      ["pending", "available", "pending", "pending"],
+      ["pending", "deregistered", "pending", "pending"],
+      ["pending", "deregistered", "deregistered", "pending"],
+    ]);
   });
 
   test("nothing known: nothing goes", async () => {
     const { stage, ec2 } = await halfBaked();
     const before = stage.log.entries.length;
-    await sweepBake(ec2, { region: home.region, imageName: IMAGE_NAME, mark: MARK }, toolsOf(stage));
-    expect(stage.log.entries.slice(before).map(({ action }) => action)).toEqual(["DescribeInstances"]);
+    const unknown = { region: home.region, imageName: IMAGE_NAME, mark: MARK, from: "note" } as const;
+    const { removed, left: named } = await sweepBake(only(ec2), unknown, toolsOf(stage));
+    expect(stage.log.entries.slice(before).map(({ action }) => action)).toEqual([
+      "DescribeInstances",
+      "DescribeImages",
+    ]);
+    expect(removed).toEqual([]);
+    expect(named).toEqual([expect.stringContaining("AWS does not show that this bake made it")]);
   });
 
   test("goes by the bake's own mark too: a bake that died before Packer told of its instance", async () => {
     const { stage, ec2, traces } = await halfBaked();
     await ec2.send(
       new CreateTagsCommand({
-        Resources: [traces.instance ?? ""],
+        Resources: traces.instances === undefined ? [] : [...traces.instances],
         Tags: [{ Key: "kiln:bake", Value: MARK }],
       }),
     );
-    const bare = { region: home.region, imageName: IMAGE_NAME };
-    await sweepBake(ec2, { ...bare, mark: "acme/web/100/2/0123456789ab" }, toolsOf(stage));
+    const bare = { region: home.region, imageName: IMAGE_NAME, from: "note" } as const;
+    await sweepBake(only(ec2), { ...bare, mark: "acme/web/100/2/0123456789ab" }, toolsOf(stage));
     expect(left(stage)).toEqual({ instances: 1, images: 1, keyPairs: 1, securityGroups: 1 });
-    await sweepBake(ec2, { ...bare, mark: MARK }, toolsOf(stage));
+    await sweepBake(only(ec2), { ...bare, mark: MARK }, toolsOf(stage));
     expect(left(stage)).toEqual({ instances: 0, images: 0, keyPairs: 0, securityGroups: 0 });
   });
 
-  test("is noted in one line, and read again", () => {
-    const traces: BakeTraces = {
-      region: "eu-west-1",
-      imageName: IMAGE_NAME,
-      mark: MARK,
-      keyPair: NAME,
-      instance: "i-1",
+  test("after its instance is gone: an image goes by its tags, or is named", async () => {
+    const mine = {
+      "kiln:repository": "acme/web",
+      "kiln:run": "https://github.com/acme/web/actions/runs/100",
     };
-    expect(formatTraces(traces)).not.toContain("\n");
-    expect(parseTraces(formatTraces(traces))).toEqual(traces);
+    for (const [tags, fate] of [
+      [mine, 0],
+      [{ ...mine, "kiln:run": "https://github.com/acme/web/actions/runs/99" }, 1],
+      [{}, 1],
+    ] as const) {
+      const { stage, ec2, traces, image } = await halfBaked();
+      const { instances: _, ...noted } = traces;
+      const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
+      if (Tags.length > 0) await ec2.send(new CreateTagsCommand({ Resources: [image], Tags }));
+      const swept = await sweepBake(only(ec2), { ...noted, from: "note" }, toolsOf(stage));
+      expect(left(stage)).toMatchObject({ images: fate });
+      expect(swept.left).toHaveLength(fate);
+    }
   });
 
-  test.each([
+  test("an image that was registered from a snapshot goes: Packer said which it is", async () => {
+    const { stage, ec2, traces } = await halfBaked();
+    const { id } = stage.world.addImage(home, { name: "web-registered" });
+    const surrogate = { ...traces, imageName: "web-registered" };
+    await sweepBake(only(ec2), surrogate, toolsOf(stage));
+    const state = () => stage.world.images(home).find((each) => each.id === id)?.state;
+    expect(state()).toBe("available");
+    await sweepBake(only(ec2), { ...surrogate, images: [id] }, toolsOf(stage));
+    expect(state()).toBe("deregistered");
+  });
+});
+
+describe("what a bake notes in its lock", () => {
+  const hash = `0123456789ab${"c".repeat(52)}`;
+  const known = { hash, mark: MARK };
+  const traces: BakeTraces = {
+    region: "eu-west-1",
+    imageName: IMAGE_NAME,
+    mark: MARK,
+    from: "note",
+    keyPairs: [NAME],
+    securityGroups: [GROUP],
+    instances: ["i-5758e0b4eef41b927"],
+    copiedTo: ["us-east-1"],
+    ended: {
+      ids: { "eu-west-1": "ami-6b9ec1adb3ae0ac0b", "us-east-1": "ami-0123456789abcdef0" },
+      commit: "c".repeat(40),
+      version: "v1",
+      branch: "feature/ü",
+    },
+  };
+  const without = (changes: object): string =>
+    JSON.stringify({ ...(JSON.parse(formatTraces(traces)) as object), ...changes });
+
+  test("is one line, and read again; what only its own job may believe is left out", () => {
+    const noted = formatTraces({ ...traces, images: ["ami-1"], artifacts: ["eu-west-1 ami-1"] });
+    expect(noted).not.toContain("\n");
+    expect(noted).not.toContain(MARK);
+    expect(parseTraces(noted, known)).toEqual(traces);
+    expect(noted.length).toBeLessThan(4000);
+  });
+
+  test.each<[what: string, text: string | undefined]>([
     ["nothing", undefined],
     ["no JSON", "{"],
     ["something else", '{"region":"eu-west-1"}'],
-    ["a region that is none", '{"region":"evil.example/","imageName":"x","mark":"y"}'],
-  ])("notes that say %s are none", (_, text) => {
-    expect(parseTraces(text)).toBeUndefined();
+    ["a region that is none", without({ region: "evil.example/" })],
+    ["a name with wildcards", without({ imageName: "web-*-k*" })],
+    ["a name with a wildcard, and the digest", without({ imageName: "web-?-0123456789ab" })],
+    ["another content's name", without({ imageName: "web-v1-ba9876543210" })],
+    ["a name that somebody gave by hand", without({ imageName: `${IMAGE_NAME}-debug-grace` })],
+    ["an instance with a wildcard", without({ instances: ["i-*"] })],
+    ["no list of instances", without({ instances: "i-5758e0b4eef41b927" })],
+    ["a key pair that Packer did not name", without({ keyPairs: ["team"] })],
+    ["a security group that Packer did not name", without({ securityGroups: ["packer_*"] })],
+    ["a region with a slash that was copied to", without({ copiedTo: ["us-east-1/"] })],
+    ["an image's id with a wildcard", without({ ended: { ...traces.ended, ids: { "eu-west-1": "ami-*" } } })],
+    ["an image in no region", without({ ended: { ...traces.ended, ids: { "*": "ami-6b9ec1adb3ae0ac0b" } } })],
+    ["a commit that is none", without({ ended: { ...traces.ended, commit: "HEAD" } })],
+    ["a version of two lines", without({ ended: { ...traces.ended, version: "a\nb" } })],
+    ["too many instances", without({ instances: Array.from({ length: 31 }, () => "i-5758e0b4eef41b927") })],
+  ])("that says %s is nothing", (_, text) => {
+    expect(parseTraces(text, known)).toBeUndefined();
+  });
+});
+
+describe("what anybody claims is not believed", () => {
+  test.each<[what: string, victim: (stage: Stage, ec2: EC2Client) => Promise<void>]>([
+    ["another bake's instance, which has no mark", async () => undefined],
+    [
+      "another bake's instance, which has its own mark",
+      async (stage, ec2) => {
+        const Resources = stage.world.instances(home).map(({ id }) => id);
+        const Tags = [{ Key: "kiln:bake", Value: "acme/fork/7/1/0123456789ab" }];
+        await ec2.send(new CreateTagsCommand({ Resources, Tags }));
+      },
+    ],
+  ])("a note that names %s ends nothing", async (_, victim) => {
+    const { stage, ec2, traces } = await halfBaked();
+    await victim(stage, ec2);
+    const said: string[] = [];
+    await sweepBake(only(ec2), { ...traces, from: "note" }, toolsOf(stage, said));
+    expect(left(stage)).toEqual({ instances: 1, images: 1, keyPairs: 1, securityGroups: 1 });
+    expect(said.join("\n")).toContain("is left alone");
   });
 
   test.each<[what: string, forged: (traces: BakeTraces, stage: Stage) => Partial<BakeTraces>]>([
-    ["another's instance, with no key of Packer's", (_, stage) => ({ instance: stranger(stage).instance })],
-    ["a key pair that Packer did not name", () => ({ keyPair: "team" })],
-    ["a security group that Packer did not name", () => ({ securityGroup: "default" })],
+    [
+      "another's instance, with no key of Packer's",
+      (_, stage) => ({ instances: [stranger(stage).instance] }),
+    ],
+    ["a key pair that Packer did not name", () => ({ keyPairs: ["team"] })],
+    ["a security group that Packer did not name", () => ({ securityGroups: ["default"] })],
+    ["another's image", (_, stage) => ({ images: [stranger(stage).image] })],
   ])("what a provisioner claims stays: %s", async (_, forged) => {
     const { stage, ec2, traces } = await halfBaked();
     await ec2.send(new CreateKeyPairCommand({ KeyName: "team" }));
     const claim = forged(traces, stage);
-    await sweepBake(ec2, { ...traces, ...claim }, toolsOf(stage));
+    await sweepBake(only(ec2), { ...traces, ...claim }, toolsOf(stage));
     expect(stage.world.keyPairs(home).some(({ name }) => name === "team")).toBe(true);
     expect(stage.world.securityGroups(home).some(({ name }) => name === "default")).toBe(true);
     const other = stage.world.instances(home).find(({ keyName }) => keyName === "team-key");
@@ -232,7 +350,7 @@ describe("what a bake that was stopped left", () => {
       { times: 9 },
     );
     const said: string[] = [];
-    await sweepBake(ec2, traces, toolsOf(stage, said));
+    await sweepBake(only(ec2), traces, toolsOf(stage, said));
     expect(left(stage)).toMatchObject({ instances: 0, images: 1, keyPairs: 0, securityGroups: 0 });
     expect(said.join("\n")).toContain(
       "the image that it left could not be removed: The role may not do ec2:DeregisterImage",

@@ -117,7 +117,12 @@ export class ReleaseStage implements AsyncDisposable {
   addImage(place: Place, name: string, tags: Readonly<Record<string, string>> = {}): ImageId {
     return this.sandbox.ec2.addImage(place, {
       name,
-      tags: { "kiln:application": "web", "kiln:digest": DIGEST, ...tags },
+      tags: {
+        "kiln:application": "web",
+        "kiln:repository": "acme/web",
+        "kiln:digest": DIGEST,
+        ...tags,
+      },
     }).id as ImageId;
   }
 
@@ -410,6 +415,8 @@ export class ReleaseStage implements AsyncDisposable {
           for (const lock of this.#held) if (lock.ref === ref) this.#held.delete(lock);
         },
         packerStarted: () => undefined,
+        packerEnded: () => undefined,
+        bakeFinished: () => undefined,
         refreshNoted: () => undefined,
         programStarted: () => undefined,
         programEnded: () => undefined,

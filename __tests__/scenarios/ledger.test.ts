@@ -211,6 +211,39 @@ describe("a record that is forged launches nothing", () => {
     expect(ourWrites(result.requests)).toEqual([]);
   });
 
+  test.each([
+    ["kiln:application", "api", "the image's kiln:application is api, not web"],
+    ["kiln:repository", "acme/api", "the image's kiln:repository is acme/api, not acme/web"],
+  ])("an image with its own digest, whose %s is another's", async (key, value, why) => {
+    const { stage, result } = await forge((message, { sandbox }) => {
+      const digest = `sha256:${"1".repeat(64)}`;
+      const image = sandbox.ec2.addImage(HOME, {
+        name: "other",
+        tags: {
+          "kiln:application": "web",
+          "kiln:repository": "acme/web",
+          "kiln:digest": digest,
+          [key]: value,
+        },
+      });
+      return message.replace(/ami-\w+/, image.id).replace(/sha256:[0-9a-f]{64}/g, digest);
+    });
+    await using _ = stage;
+    expect(result.code).toBe(1);
+    expect(result.log).toContain(why);
+    expect(ourWrites(result.requests)).toEqual([]);
+  });
+
+  test("a record of another application", async () => {
+    const { stage, result } = await forge((message) =>
+      message.replace("Application: web", "Application: api"),
+    );
+    await using _ = stage;
+    expect(result.code).toBe(1);
+    expect(result.log).toContain("the record is of application api, not web");
+    expect(ourWrites(result.requests)).toEqual([]);
+  });
+
   test("trailers hidden in the prose, an unknown format, and a commit that is another are no records", async () => {
     for (const [change, reason] of [
       [(message: string) => `${message}\n\nAnd that is all.\n`, "does not end with a block of trailers"],

@@ -161,34 +161,6 @@ describe("refused after looking, with nothing written", () => {
     expect(result.requests.filter((request) => request.writes)).toEqual([]);
   });
 
-  test("an image name that another account's image has taken", async () => {
-    await using stage = await Stage.open({ ssh: false });
-    const planned = await stage.push("develop", { inputs: { "dry-run": "true" } });
-    const digest = planned.outputs["image-digest"]?.slice(7, 19) ?? "";
-    const name = `web-${(await stage.copy.head()).slice(0, 12)}-${digest}`;
-    const image = stage.sandbox.ec2.addImage(
-      { ...HOME, accountId: "999999999999" },
-      { name, launchPermissions: [{ group: "all" }] },
-    );
-    const result = await stage.push("develop");
-    expect(result.code).toBe(1);
-    expect(result.log).toContain(
-      `The image name ${name} is taken by ${image.id} in eu-west-1, an image of account 999999999999`,
-    );
-    expect(result.requests.filter((request) => request.writes)).toEqual([]);
-  });
-
-  test("an image name that an image of other content has taken", async () => {
-    await using stage = await Stage.open({ ssh: false });
-    const id = await stage.seedImage({ "kiln:digest": `sha256:${"0".repeat(64)}` });
-    const result = await stage.push("develop");
-    expect(result.code).toBe(1);
-    expect(result.log).toContain(
-      `is taken by ${id} in eu-west-1, an image of this account that is not this content's`,
-    );
-    expect(result.requests.filter((request) => request.writes)).toEqual([]);
-  });
-
   test("a token without contents: write", async () => {
     await using stage = await Stage.open({ ssh: false });
     await stage.seedImage();

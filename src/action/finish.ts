@@ -8,11 +8,14 @@ import { parseDuration } from "../domain/duration.ts";
 import { createOctokit } from "../github/client.ts";
 import type { StartedPacker } from "../image/bake-order.ts";
 import { createRepository } from "../github/repository.ts";
+import type { ToComplete } from "../image/completion.ts";
+import { Secrets } from "../domain/secrets.ts";
 import { releaseLock } from "../release/lock.ts";
 import { isFor, recentRefreshes, rollBackActive, watchRefresh } from "../rollout/refresh.ts";
 import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
+import { knownSecrets } from "./known-secrets.ts";
 import { createLog } from "./log.ts";
 import { readRunner, type Runner } from "./runner.ts";
 import type { State } from "./state.ts";
@@ -29,7 +32,7 @@ export async function finish(state: State): Promise<void> {
   const deadline = Date.now() + PATIENCE;
   for (const pid of state.programs) endProgram(pid);
   await Promise.all([
-    ...(state.packer === undefined ? [] : [finishPacker(state.packer, runner, deadline)]),
+    ...(state.packer === undefined ? [] : [finishPacker(state.packer, state.images, runner, deadline)]),
     ...state.refreshes.map((refresh) =>
       attempt("finish the instance refresh", () => finishRefresh(refresh, state.cancelled, runner, deadline)),
     ),
@@ -40,8 +43,31 @@ export async function finish(state: State): Promise<void> {
     await attempt("remove the step's private files", () => rm(folder, { recursive: true, force: true }));
 }
 
-function finishPacker(packer: StartedPacker, runner: Runner, deadline: number): Promise<void> {
-  return attempt("sweep up behind Packer", () => finishBake(packer, runner, deadline));
+async function finishPacker(
+  packer: StartedPacker,
+  images: ToComplete | undefined,
+  runner: Runner,
+  deadline: number,
+): Promise<void> {
+  let isComplete = false;
+  if (images !== undefined) {
+    await attempt("complete the image that Packer made", async () => {
+      await completeBake(images, runner, deadline);
+      isComplete = true;
+    });
+  }
+  if (!isComplete) await attempt("sweep up behind Packer", () => finishBake(packer, runner, deadline));
+}
+
+/** Packer had ended with 0: its image is completed, so that the next run uses it. */
+async function completeBake(images: ToComplete, runner: Runner, deadline: number): Promise<void> {
+  const { completeImages } = await import("../image/completion.ts");
+  const secrets = new Secrets();
+  secrets.add(knownSecrets(process.env).map(({ value }) => value));
+  const signal = AbortSignal.timeout(Math.max(0, deadline - Date.now()));
+  const clients = createAwsClients(awsOptions(runner.run));
+  const { id, name } = await completeImages(clients, images, { clock: wallClock, signal, log, secrets });
+  log.info(`Completed ${id} (${name}), which this run had baked: the next run uses it`);
 }
 
 async function attempt(what: string, work: () => Promise<void>): Promise<void> {
@@ -66,9 +92,12 @@ async function finishBake(packer: StartedPacker, runner: Runner, deadline: numbe
     import("../image/bake-traces.ts"),
   ]);
   const { region, imageName, mark, output } = packer;
-  const traces = { region, imageName, mark, ...(await madeOf(linesOfFile(output))) };
-  const ec2 = await createAwsClients(awsOptions(runner.run)).ec2(region);
-  await sweepBake(ec2, traces, { clock: wallClock, log, deadline: new Date(deadline) });
+  const made = await madeOf(linesOfFile(output));
+  await sweepBake(
+    createAwsClients(awsOptions(runner.run)),
+    { ...made, region, imageName, mark, from: "output" },
+    { clock: wallClock, log, deadline: new Date(deadline), repositories: [runner.run.repository] },
+  );
 }
 
 /** The beginning of a line that is read; what Packer says of itself is shorter. */

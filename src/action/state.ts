@@ -1,5 +1,6 @@
 import type { NotedRefresh, Unfinished } from "../commands/ports.ts";
 import type { StartedPacker } from "../image/bake-order.ts";
+import type { ToComplete } from "../image/completion.ts";
 import type { Lock } from "../release/lock.ts";
 import { workflow } from "./workflow.ts";
 
@@ -9,6 +10,8 @@ export interface State {
   readonly finished: boolean;
   readonly locks: readonly Lock[];
   readonly packer: StartedPacker | undefined;
+  /** What Packer made, where it ended with 0 and the main step did not come to complete it. */
+  readonly images?: ToComplete | undefined;
   /** The refresh that was last started on each target. */
   readonly refreshes: readonly NotedRefresh[];
   /** Process groups that must not outlive the job. */
@@ -53,7 +56,17 @@ export class SavedState implements Unfinished {
   }
 
   packerStarted(packer: StartedPacker): void {
-    this.#state = { ...this.#state, packer };
+    this.#state = { ...this.#state, packer, images: undefined };
+    this.#save();
+  }
+
+  packerEnded(images: ToComplete): void {
+    this.#state = { ...this.#state, images };
+    this.#save();
+  }
+
+  bakeFinished(): void {
+    this.#state = { ...this.#state, packer: undefined, images: undefined };
     this.#save();
   }
 

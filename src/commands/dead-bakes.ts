@@ -1,42 +1,56 @@
 import { CancelledError } from "../domain/errors.ts";
-import type { Digest } from "../domain/image.ts";
+import { type Digest, type ImageId, TAG } from "../domain/image.ts";
 import type { BakeOrder } from "../image/bake-order.ts";
-import { formatTraces, type Made, parseTraces } from "../image/bake-traces.ts";
+import { type BakeTraces, type Ended, formatTraces, type Made, parseTraces } from "../image/bake-traces.ts";
+import { type CatalogueImage, describeImage } from "../image/catalogue.ts";
+import { adoptable, completeImages } from "../image/completion.ts";
 import { sweepBake } from "../image/sweep.ts";
+import { isMarked } from "../image/trust.ts";
 import { BAKE_LOCKS, lockOfBake } from "../release/lock.ts";
-import { notesOf, parseHolder } from "../release/lock-holder.ts";
+import { type LockHolder, notesOf, parseHolder } from "../release/lock-holder.ts";
 import { releaseDead } from "./locks.ts";
+import { ownAccount, repositoriesOf, trustedOwner } from "./own-account.ts";
 import type { Ports, Run } from "./ports.ts";
+import type { DeployRequest } from "./request.ts";
 
 /**
- * What a run leaves that died in a bake together with its machine: no post step will sweep up behind it. So what Packer
- * makes is noted in the bake's lock, in the repository, and who finds that lock dead sweeps up before it is let go.
+ * What a run leaves that died in a bake together with its machine: no post step will finish or remove it. So the bake notes
+ * in its lock, in the repository, what Packer makes and that Packer ended with 0; whoever finds that lock dead completes the
+ * image or removes what is left, before the lock is let go.
  */
 
 /** What tells a bake from all others: a run's attempt bakes a content once at a time. */
-export function markOf(digest: Digest, { repository, id, attempt }: Run): string {
-  return [repository, id, attempt, digest.slice("sha256:".length, "sha256:".length + 12)].join("/");
+export function markOf(
+  digest: Digest,
+  { repository, id, attempt }: Pick<Run, "repository" | "id" | "attempt">,
+): string {
+  return [repository, id, attempt, hashOf(digest).slice(0, 12)].join("/");
 }
+
+const hashOf = (digest: Digest): string => digest.slice("sha256:".length);
 
 /** Writes what a bake makes into its lock, one after another. A bake does not fail because it cannot be noted. */
 export class NotedTraces {
-  readonly #order: Pick<BakeOrder, "region" | "imageName" | "mark">;
+  #traces: BakeTraces;
   readonly #note: (notes: string) => Promise<void>;
   readonly #ports: Pick<Ports, "log">;
   #last: Promise<void> = Promise.resolve();
 
   constructor(
-    { region, imageName, mark }: BakeOrder,
+    { region, imageName, mark }: Pick<BakeOrder, "region" | "imageName" | "mark">,
     note: (notes: string) => Promise<void>,
     ports: Pick<Ports, "log">,
   ) {
-    this.#order = { region, imageName, mark };
+    this.#traces = { region, imageName, mark, from: "note" };
     this.#note = note;
     this.#ports = ports;
   }
 
-  add(made: Made): void {
-    const notes = formatTraces({ ...this.#order, ...made });
+  add(more: Made | { readonly ended: Ended }): void {
+    const before = formatTraces(this.#traces);
+    this.#traces = { ...this.#traces, ...more };
+    const notes = formatTraces(this.#traces);
+    if (notes === before) return;
     this.#last = this.#last
       .then(() => this.#note(notes))
       .catch((error: unknown) =>
@@ -55,39 +69,121 @@ export class NotedTraces {
 /** Milliseconds that an instance is given to end. */
 const PATIENCE = 5 * 60_000;
 
-/** Removes what a dead run's bake left, by what it noted in its lock. */
-export async function sweepDeadBake(message: string, ports: Ports): Promise<void> {
-  const traces = parseTraces(notesOf(message));
-  if (traces === undefined) return;
-  const { clock, log, signal } = ports;
-  log.info(`Looking for what the bake of ${traces.imageName} by ${parseHolder(message)?.url ?? "?"} left`);
+/** A dead run's bake: who held its lock, and what it noted there. */
+interface DeadBake {
+  readonly holder: LockHolder;
+  readonly traces: BakeTraces;
+}
+
+/** Undefined if the lock says nothing, or not in the form in which Kiln writes it: then nothing is touched. */
+function readDead(
+  message: string,
+  hash: string,
+  { repository }: Pick<Run, "repository">,
+): DeadBake | undefined {
+  const holder = parseHolder(message);
+  if (holder === undefined) return undefined;
+  const mark = markOf(`sha256:${hash}`, { ...holder, repository });
+  const traces = parseTraces(notesOf(message), { hash, mark });
+  return traces === undefined ? undefined : { holder, traces };
+}
+
+/** An image that a dead run's bake made, completed by this run. */
+export interface Inherited {
+  readonly id: ImageId;
+  /** The run that baked it. */
+  readonly runId: string;
+}
+
+/**
+ * Finishes what a dead run's bake of this content left: completes its image if the run noted that Packer had ended with 0,
+ * else removes what is left of it.
+ * @param message the dead lock's
+ */
+export async function inheritBake(
+  message: string,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<Inherited | undefined> {
+  const dead = readDead(message, hashOf(digest), request.run);
+  if (dead === undefined) return undefined;
+  const image = await adopt(dead, digest, request, ports);
+  if (image !== undefined) return { id: image.id, runId: dead.holder.id };
+  await sweep(dead, request, ports);
+  return undefined;
+}
+
+/** The image of a dead run's bake, complete; undefined if Packer did not end with 0, or it is not what the run noted. */
+async function adopt(
+  { holder, traces }: DeadBake,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<CatalogueImage | undefined> {
+  const { ended, region } = traces;
+  if (ended === undefined) return undefined;
+  const { aws, log } = ports;
+  log.info(`Run ${holder.url} died after Packer had ended with 0: looking for its image ${traces.imageName}`);
   try {
-    const ec2 = await ports.aws.ec2(traces.region);
-    await sweepBake(ec2, traces, {
-      clock,
-      log,
-      signal,
-      deadline: new Date(clock.now().getTime() + PATIENCE),
-    });
+    const account = await ownAccount(region, ports);
+    const owner = { ...trustedOwner(request, account), digest };
+    const found = await adoptable(aws, { ...traces, ended }, owner);
+    if ("why" in found) {
+      log.notice(`The image that ${holder.url} baked is not used: ${found.why}`);
+      return undefined;
+    }
+    const { repository } = request.run;
+    const tags = {
+      [TAG.application]: request.application.name,
+      [TAG.repository]: repository,
+      [TAG.commit]: ended.commit,
+      [TAG.version]: ended.version,
+      ...(ended.branch === undefined ? {} : { [TAG.branch]: ended.branch }),
+      [TAG.run]: holder.url,
+    };
+    const image = await completeImages(aws, { region, ids: found.ids, account, digest, tags }, ports);
+    log.notice(`Completed ${image.id} (${image.name}), which ${holder.url} baked before it died`);
+    return image;
   } catch (error) {
     if (error instanceof CancelledError) throw error;
     log.warning(
-      `What the dead bake of ${traces.imageName} left could not be looked for: ${error instanceof Error ? error.message : String(error)}`,
+      `The image that ${holder.url} baked could not be completed: ${error instanceof Error ? error.message : String(error)}`,
     );
+    return undefined;
   }
+}
+
+/** Removes what a dead run's bake left, by what it noted in its lock. */
+async function sweep({ holder, traces }: DeadBake, request: DeployRequest, ports: Ports): Promise<void> {
+  const { clock, log, signal } = ports;
+  log.info(`Looking for what the bake of ${traces.imageName} by ${holder.url} left`);
+  await sweepBake(ports.aws, traces, {
+    clock,
+    log,
+    signal,
+    deadline: new Date(clock.now().getTime() + PATIENCE),
+    repositories: repositoriesOf(request),
+    run: holder.url,
+  });
 }
 
 /** Bake locks that are looked at. */
 const MOST_LOCKS = 100;
 
 /** Sweeps up behind dead bakes of other contents: nobody may ever bake those again. Live ones are left alone. */
-export async function sweepOtherBakes(digest: Digest, run: Run, ports: Ports): Promise<void> {
-  const own = digest.slice("sha256:".length);
+export async function sweepOtherBakes(digest: Digest, request: DeployRequest, ports: Ports): Promise<void> {
+  const { run } = request;
   try {
     const found = await ports.repository.newestTags([BAKE_LOCKS], MOST_LOCKS);
     for (const { name, tag } of found.get(BAKE_LOCKS) ?? []) {
-      if (name === own || tag === undefined) continue;
-      await releaseDead(lockOfBake(name), run, ports, (message) => sweepDeadBake(message, ports));
+      if (name === hashOf(digest) || tag === undefined || !/^[0-9a-f]{64}$/.test(name)) continue;
+      const dead = readDead(tag.message, name, run);
+      if (dead !== undefined && (await isWaiting(dead, ports))) continue;
+      await releaseDead(lockOfBake(name), run, ports, async (message) => {
+        const now = readDead(message, name, run);
+        if (now !== undefined) await sweep(now, request, ports);
+      });
     }
   } catch (error) {
     if (error instanceof CancelledError) throw error;
@@ -95,4 +191,16 @@ export async function sweepOtherBakes(digest: Digest, run: Run, ports: Ports): P
       `Dead bakes of other contents could not be looked for: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+/** Milliseconds that an image which Packer finished waits for a run of its own content to complete it. */
+const ADOPTABLE_FOR = 24 * 60 * 60_000;
+
+/** Whether another content's image is still to be completed: by the re-run of the job that baked it. */
+async function isWaiting({ traces: { ended, region } }: DeadBake, ports: Ports): Promise<boolean> {
+  const id = ended?.ids[region];
+  if (id === undefined) return false;
+  const image = await describeImage(await ports.aws.ec2(region), region, id);
+  if (image === undefined || isMarked(image)) return false;
+  return ports.clock.now().getTime() - image.created.getTime() < ADOPTABLE_FOR;
 }

@@ -43,7 +43,7 @@ async function chooseImage(
   const wish = wishOf(request, digest, ports);
   const ec2 = await ports.aws.ec2(region);
   const images = await findByDigest(ec2, region, application.name, digest);
-  if (proven !== undefined) return { choice: chooseProven(images, proven, region), images };
+  if (proven !== undefined) return { choice: chooseProven(images, proven, region, wish), images };
   const found = chooseByDigest(images, wish);
   if (found.image !== undefined) {
     return { choice: { kind: "reuse", image: found.image, why: found.why }, images };
@@ -52,7 +52,7 @@ async function chooseImage(
     findByName(ec2, region, imageName(application.name, version, digest)),
     ownAccount(region, ports),
   ]);
-  return { choice: chooseName(named, account, wish, found.why), images };
+  return { choice: chooseName(named, { account }, wish, found.why), images };
 }
 
 /**

@@ -1,6 +1,9 @@
 import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import type { AwsClients } from "../aws/clients.ts";
-import type { Ports } from "./ports.ts";
+import type { Application } from "../domain/application.ts";
+import type { ImageClaim, TrustedOwner } from "../image/trust.ts";
+import type { ReleaseRecord } from "../release/record.ts";
+import type { Ports, Run } from "./ports.ts";
 
 const KNOWN = new WeakMap<AwsClients, Map<string, Promise<string>>>();
 
@@ -22,4 +25,26 @@ async function ask(aws: AwsClients, region: string): Promise<string> {
   const sts = await aws.sts(region);
   const { Account } = await sts.send(new GetCallerIdentityCommand({}));
   return Account ?? "";
+}
+
+/** For which application and repository a command works. */
+export interface OwnerRequest {
+  readonly application: Pick<Application, "name" | "image">;
+  readonly run: Pick<Run, "repository">;
+}
+
+/** The repository, and its former names: images that were baked under them are its own. */
+export function repositoriesOf({ application, run }: OwnerRequest): readonly string[] {
+  return [run.repository, ...(application.image.formerRepositories ?? [])];
+}
+
+/** Whose images this application may run. */
+export function trustedOwner(request: OwnerRequest, account: string): TrustedOwner {
+  return { account, application: request.application.name, repositories: repositoriesOf(request) };
+}
+
+/** What an image has to be that a record names. */
+export function claimOf(record: ReleaseRecord, request: OwnerRequest, account: string): ImageClaim {
+  const { imageDigest: digest, application: recordedApplication } = record;
+  return { ...trustedOwner(request, account), digest, recordedApplication };
 }

@@ -201,10 +201,15 @@ function describeImage(plan: Omit<ReleasePlan, "lines">, situation: Situation, w
     const key = wish.environment.targets.find((target) => target.region === region)?.kmsKey;
     return `copy it from ${homeOf(wish.environment)} to ${region}${key === undefined ? "" : `, encrypted with ${key}`}`;
   });
-  if (home.kind === "bake") return [`bake ${home.name} with Packer: ${home.why}`, ...copies];
+  if (home.kind === "bake") {
+    const leftovers = home.leftovers.map(
+      (left) => `remove ${left.id} (${left.name}): the bake that made it did not complete it`,
+    );
+    return [...leftovers, `bake ${home.name} with Packer: ${home.why}`, ...copies];
+  }
   const { id, name } = home.image;
   const base = situation.baseImage === undefined ? "" : `; its ${situation.baseImage}`;
-  return [`${home.kind} ${id} (${name}): it ${home.why}${provenWhere(id, situation)}${base}`, ...copies];
+  return [`reuse ${id} (${name}): it ${home.why}${provenWhere(id, situation)}${base}`, ...copies];
 }
 
 function describeTarget(plan: TargetPlan, situation: Situation, { environment }: Wish): string[] {

@@ -4,6 +4,7 @@ import type { Clock, Log, Subprocess } from "../domain/ports.ts";
 import type { Secrets } from "../domain/secrets.ts";
 import type { EnvironmentResult, Result } from "../domain/result.ts";
 import type { StartedPacker } from "../image/bake-order.ts";
+import type { ToComplete } from "../image/completion.ts";
 import type { Repository } from "../github/repository.ts";
 import type { Lock } from "../release/lock.ts";
 
@@ -42,6 +43,10 @@ export interface Unfinished {
   /** A ref that is gone, in whichever form it was noted. */
   unlocked(lock: Pick<Lock, "ref">): void;
   packerStarted(packer: StartedPacker): void;
+  /** Packer ended with 0: what it made is to be completed, not removed. */
+  packerEnded(images: ToComplete): void;
+  /** The images that Packer made are complete, or removed: nothing of the bake is left to do. */
+  bakeFinished(): void;
   /** Noted before it is started, and again as soon as it has an id. */
   refreshNoted(refresh: NotedRefresh): void;
   /** The leader of a process group that must not outlive the job. */

@@ -33,7 +33,7 @@ export async function promote(request: PromoteRequest, ports: Ports): Promise<vo
       commit: record.commit,
       version: record.version,
       digest: record.imageDigest,
-      source: recordedImage(record, regionsOf(environment), ports),
+      source: recordedImage(record, regionsOf(environment), request, ports),
       promotedFrom,
       request,
     },

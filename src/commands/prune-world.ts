@@ -14,7 +14,7 @@ import { lockRef } from "../release/lock.ts";
 import { readVersionImages } from "../rollout/target-images.ts";
 import { observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { imageNeeds, type ObservedEnvironment } from "./image-needs.ts";
-import { ownAccount } from "./own-account.ts";
+import { ownAccount, repositoriesOf } from "./own-account.ts";
 import type { Ports, Run } from "./ports.ts";
 
 export interface PruneRequest {
@@ -43,7 +43,7 @@ export async function observeWorld(
   const asked = ownAccount(regions[0] ?? "", ports).then((account): Ownership => ({
     account,
     application: name,
-    repository: run.repository,
+    repositories: repositoriesOf({ application, run }),
   }));
   const [ledger, states, ours, images] = await Promise.all([
     readRecords(application, ports),

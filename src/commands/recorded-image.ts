@@ -5,23 +5,30 @@ import { copyName, findCopy, type Place } from "../image/copies.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import type { ReleaseRecord } from "../release/record.ts";
 import { everywhere, publishImage, type Regions } from "./region-images.ts";
-import { ownAccount } from "./own-account.ts";
+import { claimOf, ownAccount, type OwnerRequest } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
 import type { ImageSource } from "./release-order.ts";
 
 /**
- * The image that a record names, after its owner and digest were checked in each region: never a bake. In a region that
- * the record does not name (a target that came later) it is copied from one that it does.
+ * The image that a record names, after it was checked in each region that it is this application's: never a bake. In a
+ * region that the record does not name (a target that came later) it is copied from one that it does.
  */
-export function recordedImage(record: ReleaseRecord, regions: Regions, ports: Ports): ImageSource {
+export function recordedImage(
+  record: ReleaseRecord,
+  regions: Regions,
+  request: OwnerRequest,
+  ports: Ports,
+): ImageSource {
   const [home] = regions;
+  const trusted = (region: string): Promise<CatalogueImage | undefined> =>
+    trustedImage(record, region, request, ports);
   return {
     async choose() {
-      const image = await trusted(record, record.images[home] === undefined ? firstOf(record) : home, ports);
+      const image = await trusted(record.images[home] === undefined ? firstOf(record) : home);
       if (image === undefined) throw notIn(record, home);
       const elsewhere = await Promise.all(
         placesFrom(image, regions).map(
-          async (place) => [place.region, await inPlace(record, image, place, ports)] as const,
+          async (place) => [place.region, await inPlace(image, place, trusted, ports)] as const,
         ),
       );
       return {
@@ -56,28 +63,28 @@ function firstOf(record: ReleaseRecord): string {
  * then the copy that is. Undefined where it is still to be copied.
  */
 async function inPlace(
-  record: ReleaseRecord,
   image: CatalogueImage,
   place: Place,
+  trusted: (region: string) => Promise<CatalogueImage | undefined>,
   ports: Ports,
 ): Promise<CatalogueImage | undefined> {
-  const named = place.region === image.region ? image : await trusted(record, place.region, ports);
+  const named = place.region === image.region ? image : await trusted(place.region);
   if (named !== undefined && copyName(named.name, place.kmsKey) === named.name) return named;
-  const copy = await findCopy(await ports.aws.ec2(place.region), image, place);
-  return copy?.state === "available" ? copy : undefined;
+  return findCopy(await ports.aws.ec2(place.region), image, place);
 }
 
 /** The record's image in a region; undefined where the record names none there. */
-async function trusted(
+async function trustedImage(
   record: ReleaseRecord,
   region: string,
+  request: OwnerRequest,
   ports: Ports,
 ): Promise<CatalogueImage | undefined> {
   const id = record.images[region];
   if (id === undefined) return undefined;
   const ec2 = await ports.aws.ec2(region);
   const [image, account] = await Promise.all([describeImage(ec2, region, id), ownAccount(region, ports)]);
-  const why = whyNotLaunchable(image, { digest: record.imageDigest, account });
+  const why = whyNotLaunchable(image, claimOf(record, request, account));
   if (image !== undefined && why === undefined) return image;
   throw new KilnError(
     `${id}, the image of ${formatReleaseTag(record.tag)}, cannot be launched in ${region}: ${why ?? "?"}`,

@@ -33,8 +33,7 @@ export async function copiesOf(
       places.map(async (place) => {
         const { region } = place;
         if (choice.kind !== "reuse") return [region, undefined] as const;
-        const copy = await findCopy(await ports.aws.ec2(region), choice.image, place);
-        return [region, copy?.state === "available" ? copy : undefined] as const;
+        return [region, await findCopy(await ports.aws.ec2(region), choice.image, place)] as const;
       }),
     ),
   );

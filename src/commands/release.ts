@@ -8,7 +8,7 @@ import { rollOutImages } from "./carry-out.ts";
 import { holding, releaseDead } from "./locks.ts";
 import { lookAfterBake, lookAgain } from "./look-again.ts";
 import { observeAndPlan } from "./observe-and-plan.ts";
-import { ownAccount } from "./own-account.ts";
+import { claimOf, ownAccount } from "./own-account.ts";
 import type { ReleasePlan, Situation } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import { writeRecord } from "./recording.ts";
@@ -42,7 +42,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
   // Independent of each other: whether a bake could begin, and whether there would be a way back.
   const [ready] = await Promise.all([
     order.source.prepare(plan.image),
-    proveWayBack(plan, situation, ports),
+    proveWayBack(plan, situation, order.request, ports),
     plan.targets.some(({ rollOut, unrecorded }) => rollOut || unrecorded)
       ? proveSmokeTest(order.environment.rollout.smokeTest, ports)
       : undefined,
@@ -65,21 +65,31 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
 }
 
 /** Says whether what the environment runs now could be restored now: the way back is best proved before it is needed. */
-async function proveWayBack(plan: ReleasePlan, { ledger }: Situation, ports: Ports): Promise<void> {
+async function proveWayBack(
+  plan: ReleasePlan,
+  { ledger }: Situation,
+  request: ReleaseOrder["request"],
+  ports: Ports,
+): Promise<void> {
   const { newest } = ledger;
   if (!plan.rollOut || newest === undefined) return;
   const regions = new Set(plan.targets.map(({ target }) => target.region));
-  await Promise.all([...regions].map((region) => proveWayBackIn(region, newest, ports)));
+  await Promise.all([...regions].map((region) => proveWayBackIn(region, newest, request, ports)));
 }
 
-async function proveWayBackIn(region: string, newest: ReleaseRecord, ports: Ports): Promise<void> {
+async function proveWayBackIn(
+  region: string,
+  newest: ReleaseRecord,
+  request: ReleaseOrder["request"],
+  ports: Ports,
+): Promise<void> {
   const id = newest.images[region];
   if (id === undefined) return;
   const [image, account] = await Promise.all([
     describeImage(await ports.aws.ec2(region), region, id),
     ownAccount(region, ports),
   ]);
-  const why = whyNotLaunchable(image, { digest: newest.imageDigest, account });
+  const why = whyNotLaunchable(image, claimOf(newest, request, account));
   const name = formatReleaseTag(newest.tag);
   if (why === undefined) ports.log.info(`Way back: ${name} (${id}) can be restored`);
   else ports.log.warning(`No way back to ${name} (${id}): ${why}. An older release may still do`);

@@ -43,6 +43,7 @@ export interface StatusRequest {
   readonly environments: readonly Environment[];
   /** A red run where an environment does not run what its record says. */
   readonly failOnDrift: boolean;
+  readonly run: Pick<Run, "repository">;
 }
 
 export interface PromoteRequest extends RolloutRequest, RequiredRelease {

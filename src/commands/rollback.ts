@@ -11,7 +11,7 @@ import { forgetStopped, wasStopped } from "../release/stopped.ts";
 import { observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { regionsOf } from "./region-images.ts";
 import { homeOf } from "./plan.ts";
-import { ownAccount } from "./own-account.ts";
+import { claimOf, ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
 import { recordedImage } from "./recorded-image.ts";
 import { releaseTo } from "./release.ts";
@@ -41,7 +41,8 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
     isLeft && request.to === "previous"
       ? { kind: "found" as const, record: newest }
       : chooseRestore(history, request.to);
-  if (choice.kind === "none") throw await noSuchRelease(choice.why, history, homeOf(environment), ports);
+  if (choice.kind === "none")
+    throw await noSuchRelease(choice.why, history, { region: homeOf(environment), request }, ports);
   const isNewest = newest !== undefined && sameImages(choice.record, newest);
   const toStop = isNewest ? coming : coming.filter(isUnrecorded);
   const stopped = (await stopAll(toStop, after, environment, request, ports)) || stoppedBefore;
@@ -89,7 +90,7 @@ async function restore(
       commit: record.commit,
       version: record.version,
       digest: record.imageDigest,
-      source: recordedImage(record, regionsOf(environment), ports),
+      source: recordedImage(record, regionsOf(environment), request, ports),
       restores: formatReleaseTag(record.tag),
       ...(request.reason === undefined ? {} : { reason: request.reason }),
       // What another rollback recorded meanwhile is not to be said twice.
@@ -189,7 +190,7 @@ const SHOWN = 10;
 async function noSuchRelease(
   why: string,
   history: readonly ReleaseRecord[],
-  region: string,
+  { region, request }: { readonly region: string; readonly request: RollbackRequest },
   ports: Ports,
 ): Promise<KilnError> {
   const shown = history.slice(0, SHOWN);
@@ -203,7 +204,7 @@ async function noSuchRelease(
     const obstacle =
       id === undefined
         ? `no image in ${region}`
-        : whyNotLaunchable(images.get(id), { digest: record.imageDigest, account });
+        : whyNotLaunchable(images.get(id), claimOf(record, request, account));
     return [
       String(record.tag.number),
       record.kind,

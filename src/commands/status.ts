@@ -12,7 +12,7 @@ import { statusTable } from "../release/status-table.ts";
 import { driftOf, runsRecorded } from "../rollout/drift.ts";
 import { imagesOfVersions } from "../rollout/launch-template.ts";
 import { inService, observeTarget, type TargetState } from "../rollout/target-state.ts";
-import { ownAccount } from "./own-account.ts";
+import { claimOf, ownAccount, type OwnerRequest } from "./own-account.ts";
 import { freshnessOf } from "./freshness.ts";
 import type { Ports } from "./ports.ts";
 import type { StatusRequest } from "./request.ts";
@@ -39,7 +39,7 @@ export async function status(request: StatusRequest, ports: Ports): Promise<void
         environment,
         pages.get(environment.name)?.records ?? [],
         states[index] ?? [],
-        { ...images, freshness },
+        { ...images, freshness, request },
         ports,
       ),
     ),
@@ -65,12 +65,14 @@ interface Images {
   readonly byRegion: ReadonlyMap<string, ReadonlyMap<ImageId, CatalogueImage>>;
   /** What is to be said of a base image, by its id. */
   readonly freshness: ReadonlyMap<ImageId, string>;
+  /** Whose they have to be. */
+  readonly request: OwnerRequest;
 }
 
 /** One request for each base image that is in use: whether its publisher has a newer one. */
 async function readFreshness(
   records: readonly (ReleaseRecord | undefined)[],
-  { byRegion }: Omit<Images, "freshness">,
+  { byRegion }: Omit<Images, "freshness" | "request">,
   ports: Ports,
 ): Promise<ReadonlyMap<ImageId, string>> {
   const bases = new Map(
@@ -92,7 +94,7 @@ async function readImages(
   regions: readonly string[],
   records: readonly (ReleaseRecord | undefined)[],
   ports: Ports,
-): Promise<Omit<Images, "freshness">> {
+): Promise<Omit<Images, "freshness" | "request">> {
   const byRegion = regions.map(async (region) => {
     const ids = records.flatMap((record) =>
       [record?.images[region] ?? [], record?.baseImages[region] ?? []].flat(),
@@ -206,7 +208,7 @@ async function targetPart(
   const others =
     onIt.length < serving.length ? await otherImages(state, environment, ports) : new Map<string, string>();
   const image = images.byRegion.get(target.region)?.get(imageId);
-  const gone = whyNotLaunchable(image, { digest: record.imageDigest, account: images.account });
+  const gone = whyNotLaunchable(image, claimOf(record, images.request, images.account));
   const known = { ofVersions: others, releases: releasesByImage(history, target) };
   return {
     ...counts,

@@ -16,6 +16,8 @@ export function isDigest(text: string): text is Digest {
 const MAX_NAME_LENGTH = 128;
 /** Kept free for `-2` … `-999`, so that a further bake's name begins with the first one's. */
 const SERIAL_LENGTH = 4;
+/** The last serial that fits. */
+export const MAX_SERIAL = 999;
 
 /**
  * `<application>-<version>-<first 12 of the digest>`, and `-2`, `-3` for a further bake of the same content.
@@ -27,6 +29,16 @@ export function imageName(application: string, version: string, digest: Digest, 
   const head = `${application}-${plain}`.slice(0, MAX_NAME_LENGTH - tail.length - SERIAL_LENGTH);
   const name = `${withoutDashesAtEnd(head)}${tail}`;
   return serial > 1 ? `${name}-${serial}` : name;
+}
+
+/**
+ * Whether a text has the form of a name that {@link imageName} gives an image of a digest. Names are read from git refs,
+ * which anybody who may push can write, and become values of EC2 filters, in which `*` and `?` are wildcards.
+ * @param hash the digest's hexadecimal digits, or the first 12 of them
+ */
+export function isImageName(text: string, hash: string): boolean {
+  const form = /^[A-Za-z0-9_][A-Za-z0-9._-]*-([0-9a-f]{12})(?:-[1-9]\d{0,2})?$/.exec(text);
+  return text.length <= MAX_NAME_LENGTH && form?.[1] === hash.slice(0, 12);
 }
 
 function withoutDashesAtEnd(text: string): string {
@@ -41,12 +53,15 @@ export const TAG = {
   commit: "kiln:commit",
   branch: "kiln:branch",
   version: "kiln:version",
+  /** The mark of an image that is complete: written last, by Kiln itself. */
   digest: "kiln:digest",
   repository: "kiln:repository",
   run: "kiln:run",
   baseImage: "kiln:base-image",
   /** Only on copies that were encrypted for a target. */
   kmsKey: "kiln:kms-key",
+  /** Only on copies: the image that they are copies of. */
+  copyOf: "kiln:copy-of",
   name: "Name",
   /** Only on what there is for the time of a bake: which one. */
   bake: "kiln:bake",

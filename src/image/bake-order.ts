@@ -1,5 +1,5 @@
 import type { ImageRecipe } from "../domain/application.ts";
-import type { ImageId } from "../domain/image.ts";
+import type { Digest, ImageId } from "../domain/image.ts";
 import type { Clock, Log, Subprocess } from "../domain/ports.ts";
 import type { Secrets } from "../domain/secrets.ts";
 import type { Made } from "./bake-traces.ts";
@@ -16,8 +16,10 @@ export interface BakeOrder {
   readonly imageName: string;
   readonly version: string;
   readonly commit: string;
-  /** The tags that the image is to carry. */
+  /** The tags that the image is to carry, less its mark. */
   readonly tags: Readonly<Record<string, string>>;
+  /** The digest of the content: the value of the mark, which no template gets. */
+  readonly digest: Digest;
   /** Where the image is needed first: Packer's region where the template names none. */
   readonly region: string;
   /** What tells this bake from all others: the value of a tag on what there is for its time only. */

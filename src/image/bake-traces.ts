@@ -1,42 +1,92 @@
+import { stripVTControlCharacters } from "node:util";
 import * as z from "zod";
+import { REGION } from "../domain/application.ts";
+import { type ImageId, isImageId, isImageName } from "../domain/image.ts";
 import { type BakeEvent, PackerOutput } from "./packer-output.ts";
 
-/** What a bake is known to have made, noted while it ran, by Packer's own words. */
+/** What a bake is known to have made, by Packer's own words. */
 export interface BakeTraces extends Made {
   readonly region: string;
   /** The name that the image was to have. */
   readonly imageName: string;
   /** The value of the tag that this bake alone gives to its instance, where the template uses `bake_tags`. */
   readonly mark: string;
+  /** Present once Packer has ended with 0. */
+  readonly ended?: Ended | undefined;
+  /**
+   * `output`: read from Packer's output by the job that ran it. `note`: read from the bake's lock, a git ref that anybody
+   * who may push can write; then only what AWS shows to be this bake's is touched.
+   */
+  readonly from: "output" | "note";
 }
 
-/** What Packer said that it made for the time of the bake. */
+/** What Packer said that it made for the time of the bake; one of each kind for each of the template's builds. */
 export interface Made {
-  readonly keyPair?: string;
-  readonly securityGroup?: string;
-  readonly instance?: string;
+  readonly keyPairs?: readonly string[] | undefined;
+  readonly securityGroups?: readonly string[] | undefined;
+  readonly instances?: readonly string[] | undefined;
+  /** The other regions that Packer began to copy the image to (`ami_regions`). */
+  readonly copiedTo?: readonly string[] | undefined;
+  /** Images that were begun, as a build or one of its provisioners says. Never noted. */
+  readonly images?: readonly string[] | undefined;
+  /** The closing list, which no provisioner can forge: `region ami-…`. Never noted. */
+  readonly artifacts?: readonly string[] | undefined;
 }
 
-/** Follows what Packer says that it makes. The first of a kind is its own: a provisioner prints later, if at all. */
+/** What is needed to complete the images of a bake that Packer ended with 0. */
+export interface Ended {
+  /** Region → AMI: one in each. */
+  readonly ids: Readonly<Record<string, ImageId>>;
+  readonly commit: string;
+  readonly version: string;
+  readonly branch?: string | undefined;
+}
+
+/** What Packer's Amazon builder calls what it makes for a bake: `packer_` and a UUID, new for each. */
+export const PACKER_NAME = /^packer_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+const INSTANCE = /^i-(?:[0-9a-f]{8}|[0-9a-f]{17})$/;
+
+/** Builds of a template, and regions, whose resources are followed. */
+const MOST = 30;
+
+/**
+ * Follows what Packer says that it makes. A build's first of a kind is its own: a provisioner prints later, if at all, and
+ * only under its own build's name.
+ */
 export class MadeReader {
   readonly #reader = new PackerOutput();
+  readonly #seen = new Set<string>();
   made: Made = {};
 
-  /** True where the line tells of something more. */
+  /** True if the line tells of something more. */
   read(line: string): boolean {
     const before = this.made;
-    for (const event of this.#reader.read(line)) this.#take(event);
+    const build = /^(?:==>|\s{4})\s*([^:]+):/.exec(stripVTControlCharacters(line))?.[1] ?? "";
+    for (const event of this.#reader.read(line)) this.#take(event, build);
     return this.made !== before;
   }
 
-  #take(event: BakeEvent): void {
+  #take(event: BakeEvent, build: string): void {
+    if (event.kind === "copying") this.#add("copiedTo", event.region);
+    if (event.kind === "image") this.#add("images", event.id);
+    if (event.kind === "artifact") this.#add("artifacts", `${event.region} ${event.id}`);
     if (event.kind !== "temporary") return;
-    const key = KEYS[event.resource];
-    if (this.made[key] === undefined) this.made = { ...this.made, [key]: event.id };
+    const key = `${build} ${event.resource}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    // A name that the template gives (`temporary_key_pair_name`) may be anybody's.
+    if (event.resource === "instance" ? INSTANCE.test(event.id) : PACKER_NAME.test(event.id))
+      this.#add(KEYS[event.resource], event.id);
+  }
+
+  #add(kind: keyof Made, id: string): void {
+    const known = this.made[kind] ?? [];
+    if (!known.includes(id) && known.length < MOST) this.made = { ...this.made, [kind]: [...known, id] };
   }
 }
 
-const KEYS = { "key-pair": "keyPair", "security-group": "securityGroup", instance: "instance" } as const;
+const KEYS = { "key-pair": "keyPairs", "security-group": "securityGroups", instance: "instances" } as const;
 
 /** What Packer's output, line by line, tells that it made. */
 export async function madeOf(output: AsyncIterable<string> | Iterable<string>): Promise<Made> {
@@ -45,26 +95,59 @@ export async function madeOf(output: AsyncIterable<string> | Iterable<string>): 
   return reader.made;
 }
 
-/** What a bake notes in its lock, for who takes that over: one line. */
+/** What a bake notes in its lock, for whoever takes that over: one line. */
 export function formatTraces(traces: BakeTraces): string {
-  return JSON.stringify(traces);
+  const { region, imageName, keyPairs, securityGroups, instances, copiedTo, ended } = traces;
+  return JSON.stringify({ region, imageName, keyPairs, securityGroups, instances, copiedTo, ended });
 }
 
-/** Undefined where it says nothing that could be swept up. */
-export function parseTraces(text: string | undefined): BakeTraces | undefined {
+/**
+ * What a bake noted in its lock, each part of which has the form that it must have.
+ * @param hash the digest's hexadecimal digits, from the name of the lock's ref
+ * @param mark the bake's mark, as its lock's holder makes it
+ * @returns undefined if any part of it is not what Kiln writes
+ */
+export function parseTraces(
+  text: string | undefined,
+  { hash, mark }: { readonly hash: string; readonly mark: string },
+): BakeTraces | undefined {
+  let value: unknown;
   try {
-    const found = TRACES.safeParse(JSON.parse(text ?? ""));
-    return found.success ? (found.data as BakeTraces) : undefined;
+    value = JSON.parse(text ?? "");
   } catch {
     return undefined;
   }
+  const found = NOTED.safeParse(value);
+  if (!found.success || !isImageName(found.data.imageName, hash)) return undefined;
+  return { ...found.data, mark, from: "note" };
 }
 
-const TRACES = z.object({
-  region: z.string().regex(/^[a-z]{2}(?:-[a-z]+)+-\d$/),
+const region = z.string().regex(REGION);
+const packerNames = z.array(z.string().regex(PACKER_NAME)).max(MOST);
+/** A tag's value (EC2 user guide: tag restrictions), on one line. */
+const tagValue = z
+  .string()
+  .max(256)
+  .regex(/^[^\p{Cc}]*$/u);
+
+const NOTED = z.object({
+  region,
   imageName: z.string(),
-  mark: z.string(),
-  keyPair: z.string().optional(),
-  securityGroup: z.string().optional(),
-  instance: z.string().optional(),
+  keyPairs: packerNames.optional(),
+  securityGroups: packerNames.optional(),
+  instances: z.array(z.string().regex(INSTANCE)).max(MOST).optional(),
+  copiedTo: z.array(region).max(MOST).optional(),
+  ended: z
+    .object({
+      ids: z
+        .record(
+          region,
+          z.custom<ImageId>((id) => typeof id === "string" && isImageId(id)),
+        )
+        .refine((ids) => Object.keys(ids).length <= MOST),
+      commit: z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/),
+      version: tagValue,
+      branch: tagValue.optional(),
+    })
+    .optional(),
 });

@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { CancelledError, KilnError } from "../domain/errors.ts";
+import { CancelledError, type ErrorDetail, KilnError } from "../domain/errors.ts";
 import type { Baked, BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
 import { environment, withSecretFile } from "./bake-preparation.ts";
 import { BakeProgress } from "./bake-progress.ts";
@@ -44,10 +44,11 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
   const result = progress.result();
   if (tools.signal.aborted) {
     throw new CancelledError("The bake was cancelled", {
-      state: "Packer ended and removed its temporary resources. Nothing was rolled out.",
+      state:
+        "Packer ended and removed its temporary resources. An image that it had made is removed by the step's post part. Nothing was rolled out.",
     });
   }
-  if (code !== 0) throw bakeFailed(code, progress.tail, result);
+  if (code !== 0) throw bakeFailed(code, progress.tail);
   if (result.ids.size === 0) {
     throw new KilnError("Packer ended well but made no AMI", {
       state: `Nothing was rolled out. The last lines of its output:\n${progress.tail.join("\n")}`,
@@ -57,27 +58,38 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
   return { ...result, inventory: await readInventory(tools) };
 }
 
-/** Somebody was faster: there is an image of this name. */
-export class NameTakenError extends KilnError {}
+/** The name that the image was to have is taken. */
+export class NameTakenError extends KilnError {
+  /** The name: Kiln's, or the template's own. */
+  readonly taken: string;
 
-function bakeFailed(code: number, tail: readonly string[], result: Omit<Baked, "inventory">): KilnError {
-  const text = tail.join("\n");
-  const taken = /AMI Name: '([^']+)' is used by an existing AMI: (ami-[0-9a-f]+)/.exec(text);
-  const left = [...result.ids].flatMap(([region, ids]) => [...ids].map((id) => `${region} ${id}`));
-  const kept =
-    left.length > 0 ? ` Images that other builds of the template made were kept: ${left.join(", ")}.` : "";
-  if (taken !== null) {
-    return new NameTakenError(
-      `The image name ${taken[1] ?? ""} is taken by ${taken[2] ?? ""}, somebody else's image`,
-      {
-        state: `Packer stopped before it started an instance. Nothing was rolled out.${kept}`,
-        next: "Packer before plugin 1.0 looks at the images of all accounts: use a newer Packer, or another `version` or application name.",
-      },
-    );
+  constructor(message: string, detail: ErrorDetail & { readonly taken: string }) {
+    super(message, detail);
+    this.taken = detail.taken;
   }
-  const Kind = /InvalidAMIName\.Duplicate/.test(text) ? NameTakenError : KilnError;
-  return new Kind(`The bake failed: packer build ended with ${code}`, {
-    state: `Nothing was rolled out.${kept} The last lines of its output:\n${text}`,
+}
+
+/** Packer looks before it makes anything; EC2 refuses what only it knows of, such as the name of a disabled image. */
+const TAKEN = [
+  /AMI Name: '(?<name>[^']+)' is used by an existing AMI: (?<by>ami-[0-9a-f]+)/,
+  /InvalidAMIName\.Duplicate: AMI name (?<name>\S+) is already in use by AMI (?<by>ami-[0-9a-f]+)/,
+] as const;
+
+function bakeFailed(code: number, tail: readonly string[]): KilnError {
+  const text = tail.join("\n");
+  const lines = `The last lines of its output:\n${text}`;
+  const found = TAKEN.map((pattern) => pattern.exec(text)?.groups).find((groups) => groups !== undefined);
+  if (found !== undefined) {
+    const { name: taken = "", by = "" } = found;
+    const isEarly = TAKEN[0].test(text);
+    return new NameTakenError(`The image name ${taken} is taken by ${by}`, {
+      taken,
+      state: `${isEarly ? "Packer stopped before it started an instance" : "Packer ended without an image"}. Nothing was rolled out.${isEarly ? "" : ` ${lines}`}`,
+      next: "Run the job again: it takes the next free name. If the template names the image itself, let it use `image_name`.",
+    });
+  }
+  return new KilnError(`The bake failed: packer build ended with ${code}`, {
+    state: `Nothing was rolled out. ${lines}`,
     next: bakeHint(text),
   });
 }
@@ -91,7 +103,7 @@ function bakeHint(text: string): string {
     return "cloud-init was still installing packages: begin the provisioners with `cloud-init status --wait`.";
   }
   if (/exceeded wait attempts|ResourceNotReady/i.test(text)) {
-    return "AWS took longer than Packer waits: set `aws_polling { delay_seconds = 15, max_attempts = 240 }` in the template, and run the job again: an image that became available later is taken up.";
+    return "AWS took longer than Packer waits: set `aws_polling { delay_seconds = 15, max_attempts = 240 }` in the template, and run the job again.";
   }
   if (/Script exited with non-zero exit status/i.test(text))
     return "A provisioner failed: the lines above are its own. Correct it and push again.";

@@ -22,15 +22,15 @@ export interface CatalogueImage {
   readonly architecture: string;
   readonly created: Date;
   readonly baseImage: ImageId | undefined;
-  /** Made by CreateImage from an instance, as Packer does. */
-  readonly fromInstance: boolean;
-  /** The region of the image that it was copied from; undefined where it is no copy, or EC2 does not say. */
-  readonly copiedFrom: string | undefined;
+  /** The instance that CreateImage made it from, as Packer's `amazon-ebs` does; undefined for any other image. */
+  readonly sourceInstance: string | undefined;
+  /** The image that it is a copy of; undefined if it is no copy, or EC2 does not say. */
+  readonly copiedFrom: { readonly region: string; readonly id: string } | undefined;
   readonly snapshots: readonly string[];
   readonly tags: Readonly<Record<string, string>>;
 }
 
-/** The images of this account that carry the digest, newest first (user guide: find an AMI by tag filters). */
+/** The images of this account that carry the digest's mark, newest first (user guide: find an AMI by tag filters). */
 export async function findByDigest(
   ec2: EC2Client,
   region: string,
@@ -49,7 +49,10 @@ export async function findByDigest(
   return toImages(Images, region);
 }
 
-/** The images that have this name or a further one of it (`name-2`), whoever owns them: Packer 1.6 minds them all. */
+/**
+ * The images whose name is this one, or begins with it and a dash, whoever owns them: Packer 1.6 refuses a name that any
+ * visible image has. The `*` also finds names that Kiln never gives.
+ */
 export async function findByName(
   ec2: EC2Client,
   region: string,
@@ -57,6 +60,21 @@ export async function findByName(
 ): Promise<readonly CatalogueImage[]> {
   const { Images } = await ec2.send(
     new DescribeImagesCommand({ Filters: [{ Name: "name", Values: [name, `${name}-*`] }] }),
+  );
+  return toImages(Images, region);
+}
+
+/** This account's images by filters of DescribeImages, whose values hold no wildcards. */
+export async function findOwn(
+  ec2: EC2Client,
+  region: string,
+  filters: Readonly<Record<string, readonly string[]>>,
+): Promise<readonly CatalogueImage[]> {
+  const { Images } = await ec2.send(
+    new DescribeImagesCommand({
+      Owners: ["self"],
+      Filters: Object.entries(filters).map(([Name, Values]) => ({ Name, Values: [...Values] })),
+    }),
   );
   return toImages(Images, region);
 }
@@ -101,8 +119,11 @@ function toImage(image: Ec2Image, region: string): CatalogueImage[] {
       architecture: image.Architecture ?? "",
       created: dateOr1970(image.CreationDate),
       baseImage: base !== undefined && isImageId(base) ? base : undefined,
-      fromInstance: image.SourceInstanceId !== undefined,
-      copiedFrom: isCopy ? image.SourceImageRegion : undefined,
+      sourceInstance: image.SourceInstanceId,
+      copiedFrom:
+        isCopy && image.SourceImageId !== undefined && image.SourceImageRegion !== undefined
+          ? { region: image.SourceImageRegion, id: image.SourceImageId }
+          : undefined,
       snapshots: (image.BlockDeviceMappings ?? []).flatMap((mapping) => mapping.Ebs?.SnapshotId ?? []),
       tags,
     },
@@ -121,17 +142,22 @@ const DEAD_STATES: ReadonlySet<string> = new Set(["failed", "error", "invalid", 
 const VISIBLE_WITHIN = 5 * 60_000;
 const AVAILABLE_WITHIN = 60 * 60_000;
 
+/** What waiting for a new image needs. */
+export interface Waiting {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Waits until an image that was just made can be launched. The SDK's own waiter repeats every error, access denied
  * included, and takes `error` and `invalid` for "not yet".
- * @throws KilnError where it ends in a state that it cannot leave, or does not become available in an hour
+ * @throws KilnError if it ends in a state that it cannot leave, or is not available after an hour
  */
 export async function waitUntilAvailable(
   ec2: EC2Client,
   region: string,
   id: ImageId,
-  clock: Clock,
-  signal: AbortSignal,
+  { clock, signal }: Waiting,
 ): Promise<CatalogueImage> {
   const startedAt = clock.now().getTime();
   for (let pause = 2000; ; pause = Math.min(pause * 1.5, 15_000)) {
@@ -141,21 +167,15 @@ export async function waitUntilAvailable(
     if (image !== undefined && DEAD_STATES.has(image.state)) {
       throw new KilnError(
         `Image ${id} in ${region} is ${image.state}: ${image.stateReason ?? "AWS gives no reason"}`,
-        {
-          state: "Nothing was rolled out.",
-          next: "Remove the image and run the job again; it is baked anew.",
-        },
+        { state: "Nothing was rolled out.", next: "Run the job again: it makes a new image." },
       );
     }
     if (waited > (image === undefined ? VISIBLE_WITHIN : AVAILABLE_WITHIN)) {
       throw new KilnError(
         image === undefined
-          ? `Image ${id} in ${region}, just baked, is still not to be found after ${formatDuration(waited)}`
+          ? `Image ${id} in ${region}, just made, is still not to be found after ${formatDuration(waited)}`
           : `Image ${id} in ${region} is still ${image.state} after ${formatDuration(waited)}`,
-        {
-          state: "Nothing was rolled out.",
-          next: "Run the job again: it takes the image up once it is available.",
-        },
+        { state: "Nothing was rolled out.", next: "Run the job again: it makes a new image." },
       );
     }
     await clock.sleep(pause, signal);
@@ -177,21 +197,34 @@ export async function describeImage(
   }
 }
 
-/** Gives an image and its snapshots our tags; CreateTags replaces equal keys and leaves all others alone. */
-export async function tagImage(
+/** What EC2 answers for an id that it does not know, or does not know yet. */
+const UNKNOWN_ID = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidSnapshot.NotFound"] as const;
+
+/**
+ * Gives an image that was just made, and its snapshots, tags: CreateTags replaces equal keys and leaves all others alone.
+ * For five minutes, "not found" means that EC2 does not show the new id everywhere yet.
+ */
+export async function tagNewImage(
   ec2: EC2Client,
-  image: CatalogueImage,
+  image: Pick<CatalogueImage, "id" | "snapshots">,
   tags: Readonly<Record<string, string>>,
+  { clock, signal }: Waiting,
 ): Promise<void> {
-  await ec2.send(
-    new CreateTagsCommand({
-      Resources: [image.id, ...image.snapshots],
-      Tags: Object.entries(tags).map(([Key, Value]) => ({ Key, Value })),
-    }),
-  );
+  const startedAt = clock.now().getTime();
+  const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
+  for (let pause = 2000; ; pause = Math.min(pause * 1.5, 15_000)) {
+    try {
+      await ec2.send(new CreateTagsCommand({ Resources: [image.id, ...image.snapshots], Tags }));
+      return;
+    } catch (error) {
+      const waited = clock.now().getTime() - startedAt;
+      if (!hasCode(error, ...UNKNOWN_ID) || waited > VISIBLE_WITHIN) throw error;
+    }
+    await clock.sleep(pause, signal);
+  }
 }
 
-/** Removes an image that this run made, with its snapshots (API reference, DeregisterImage). */
+/** Removes an image with its snapshots (API reference, DeregisterImage). */
 export async function deregister(ec2: EC2Client, id: ImageId): Promise<void> {
   await unlessGone(ec2.send(new DeregisterImageCommand({ ImageId: id, DeleteAssociatedSnapshots: true })));
 }

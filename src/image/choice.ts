@@ -1,14 +1,14 @@
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
-import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
+import { type Digest, type ImageId, imageName, MAX_SERIAL, TAG } from "../domain/image.ts";
+import { printable, shortened } from "../domain/printable.ts";
 import type { CatalogueImage } from "./catalogue.ts";
+import { contradicts, isMarked, type TrustedOwner, whyNotLaunchable } from "./trust.ts";
 
 export type Rebake = "auto" | "always" | "never";
 
 /** What a digest's images are looked at for. */
-export interface ImageWish {
-  readonly application: string;
-  readonly repository: string;
+export interface ImageWish extends Pick<TrustedOwner, "application" | "repositories"> {
   readonly version: string;
   readonly digest: Digest;
   readonly rebake: Rebake;
@@ -19,14 +19,18 @@ export interface ImageWish {
 
 export type ImageChoice =
   | { readonly kind: "reuse"; readonly image: CatalogueImage; readonly why: string }
-  /** An image of this very name that a run made and did not come to tag. */
-  | { readonly kind: "adopt"; readonly image: CatalogueImage; readonly why: string }
-  | { readonly kind: "bake"; readonly name: string; readonly why: string };
+  | {
+      readonly kind: "bake";
+      readonly name: string;
+      readonly why: string;
+      /** What earlier bakes of this content left unfinished: removed before this one begins. */
+      readonly leftovers: readonly CatalogueImage[];
+    };
 
 /**
  * The image of this digest that is used again, or why none is.
  * @param found this account's images with the digest
- * @throws KilnError where `rebake: never` leaves nothing
+ * @throws KilnError if `rebake: never` leaves nothing
  */
 export function chooseByDigest(
   found: readonly CatalogueImage[],
@@ -36,7 +40,7 @@ export function chooseByDigest(
   | { readonly image: undefined; readonly why: string } {
   const usable = found
     // What was encrypted for one target is not what the others are to run.
-    .filter((image) => image.state === "available" && image.tags[TAG.kmsKey] === undefined)
+    .filter((image) => whyNotUsable(image, wish) === undefined && image.tags[TAG.kmsKey] === undefined)
     .toSorted((a, b) => b.created.getTime() - a.created.getTime());
   const image = usable[0];
   const none = image === undefined;
@@ -56,83 +60,100 @@ export function chooseByDigest(
       why: `${image.id} is ${formatDuration(age)} old, \`max-age\` is ${formatDuration(wish.maxAge)}`,
     };
   }
-  return {
-    image,
-    why: `has this content, baked ${formatDuration(age)} ago from commit ${(image.tags[TAG.commit] ?? "?").slice(0, 12)}`,
+  return { image, why: `has this content, ${bakedBy(image, wish.now)}` };
+}
+
+/** AWS was asked for this account's own images only. */
+const whyNotUsable = (image: CatalogueImage, wish: ImageWish): string | undefined =>
+  whyNotLaunchable(image, { ...wish, account: undefined });
+
+/** Characters of a tag that are shown. */
+const MAX_SHOWN = 100;
+
+/** Where an image comes from, for people: how old it is, and which commit, branch and run it was baked from. */
+function bakedBy({ created, tags }: CatalogueImage, now: Date): string {
+  const shown = (key: string): string | undefined => {
+    const text = tags[key];
+    return text === undefined || text === "" ? undefined : shortened(printable(text), MAX_SHOWN);
   };
+  const commit = shown(TAG.commit)?.slice(0, 12) ?? "?";
+  const branch = shown(TAG.branch);
+  const run = shown(TAG.run);
+  const age = formatDuration(now.getTime() - created.getTime());
+  return `baked ${age} ago from commit ${commit}${branch === undefined ? "" : ` of branch ${branch}`}${run === undefined ? "" : ` by ${run}`}`;
 }
 
 /**
- * The very image that a required environment has released.
- * @throws KilnError where it is not there any more
+ * The image that a required environment has released.
+ * @throws KilnError if it is not there any more, or may not be launched
  */
-export function chooseProven(found: readonly CatalogueImage[], proven: ImageId, region: string): ImageChoice {
-  const image = found.find((candidate) => candidate.id === proven && candidate.state === "available");
-  if (image !== undefined)
-    return { kind: "reuse", image, why: "is the one that the required environment released" };
+export function chooseProven(
+  found: readonly CatalogueImage[],
+  proven: ImageId,
+  region: string,
+  wish: ImageWish,
+): ImageChoice {
+  const image = found.find(({ id }) => id === proven);
+  const why = image === undefined ? undefined : whyNotUsable(image, wish);
+  if (image !== undefined && why === undefined) {
+    return {
+      kind: "reuse",
+      image,
+      why: `is the one that the required environment released, ${bakedBy(image, wish.now)}`,
+    };
+  }
   throw new KilnError(
-    `${proven}, the image that the required environment released, is not available in ${region}`,
+    `${proven}, the image that the required environment released, is not available in ${region}${why === undefined ? "" : `: ${why}`}`,
     {
       state: "Nothing was changed.",
-      next: "Release this content to the required environment again: that bakes it anew.",
+      next: "Release this content to the required environment again: that bakes a new image.",
     },
   );
 }
 
 /**
- * The name of a new bake, or the image that is already there under it. The name holds 12 digits of the digest, so that
- * an image of ours under it that says nothing else is this content's.
- * @param named all images that have the name or a further one of it, whoever owns them
+ * The name of a new bake: the first serial that no visible image has. Packer 1.6 refuses names of all accounts' images that
+ * it can see, newer versions only those of its own account.
+ * @param named all images that have the name or begin with it, whoever owns them
  * @param account the account that bakes
- * @throws KilnError where the name is somebody else's
+ * @param refused names that turned out to be taken although no image shows it: a disabled image is not listed
+ * @throws KilnError if all serials are taken
  */
 export function chooseName(
   named: readonly CatalogueImage[],
-  account: string,
+  { account, refused = new Set() }: { readonly account: string; readonly refused?: ReadonlySet<string> },
   wish: ImageWish,
   why: string,
-): ImageChoice {
-  const own = named.filter((image) => image.owner === account);
-  // Packer 1.6 minds images of all accounts that it can see, newer ones only their own account's.
-  const foreign = named.find((image) => image.owner !== account || !isOurs(image, wish));
-  if (foreign !== undefined) throw taken(foreign, account);
-  const unfinished = own.find((image) => image.tags[TAG.digest] === undefined && image.state === "available");
-  if (unfinished !== undefined && wish.rebake !== "always") {
-    return { kind: "adopt", image: unfinished, why: "was baked by a run that did not come to tag it" };
+): Extract<ImageChoice, { kind: "bake" }> {
+  const names = Array.from({ length: MAX_SERIAL }, (_, index) =>
+    imageName(wish.application, wish.version, wish.digest, index + 1),
+  );
+  const ours = new Set(names);
+  const leftovers = named.filter((image) => ours.has(image.name) && isLeftover(image, account, wish));
+  const taken = new Set([
+    ...refused,
+    ...named.filter((image) => !leftovers.includes(image)).map(({ name }) => name),
+  ]);
+  const name = names.find((each) => !taken.has(each));
+  if (name === undefined) {
+    throw new KilnError(`Every image name from ${names[0] ?? ""} to ${names.at(-1) ?? ""} is taken`, {
+      state: "Nothing was changed.",
+      next: "Choose another `version` or application name, or remove images of this content that nobody needs.",
+    });
   }
-  const names = new Set(named.map((image) => image.name));
-  for (let serial = 1; ; serial += 1) {
-    const name = imageName(wish.application, wish.version, wish.digest, serial);
-    if (!names.has(name)) return { kind: "bake", name, why };
-  }
+  return { kind: "bake", name, why, leftovers };
 }
 
 /**
- * An image of this account under our name that contradicts nothing: made from an instance, as Packer does, or from another
- * image of its region, as Packer does to encrypt it; no foreign tags.
+ * An image that a bake of this content did not complete, and that AWS shows to be one: its tags name this application and
+ * repository, and it has no mark. An image without tags may be anybody's.
  */
-function isOurs(image: CatalogueImage, wish: ImageWish): boolean {
-  const agrees = (key: string, value: string): boolean =>
-    image.tags[key] === undefined || image.tags[key] === value;
-  return (
-    agrees(TAG.digest, wish.digest) &&
-    agrees(TAG.application, wish.application) &&
-    agrees(TAG.repository, wish.repository) &&
-    (image.tags[TAG.digest] !== undefined || image.fromInstance || image.copiedFrom === image.region)
-  );
-}
-
-function taken(image: CatalogueImage, account: string): KilnError {
-  const whose =
-    image.owner === account
-      ? `an image of this account that is not this content's`
-      : `an image of account ${image.owner}`;
-  return new KilnError(`The image name ${image.name} is taken by ${image.id} in ${image.region}, ${whose}`, {
-    state: `Nothing was changed. Its tags: ${
-      Object.entries(image.tags)
-        .map(([key, value]) => `${key}=${value}`)
-        .join(", ") || "none"
-    }.`,
-    next: "Choose another application name or `version`, or remove that image if nobody needs it.",
-  });
+export function isLeftover(
+  image: CatalogueImage,
+  account: string,
+  wish: Pick<ImageWish, "application" | "repositories" | "digest">,
+): boolean {
+  const { owner, tags } = image;
+  const isTagged = tags[TAG.application] !== undefined && tags[TAG.repository] !== undefined;
+  return owner === account && isTagged && !isMarked(image) && !contradicts(image, wish);
 }

@@ -3,11 +3,9 @@ import { CopyImageCommand, type CopyImageRequest, type EC2Client } from "@aws-sd
 import type { AwsClients } from "../aws/clients.ts";
 import { KilnError } from "../domain/errors.ts";
 import { isImageId, TAG } from "../domain/image.ts";
-import type { Clock, Log } from "../domain/ports.ts";
-import { type CatalogueImage, findByName, waitUntilAvailable } from "./catalogue.ts";
-
-/** States in which a copy is there or on its way. */
-const USABLE: ReadonlySet<string> = new Set(["available", "pending"]);
+import type { Log } from "../domain/ports.ts";
+import { type CatalogueImage, findOwn, tagNewImage, type Waiting, waitUntilAvailable } from "./catalogue.ts";
+import { isMarked } from "./trust.ts";
 
 /** Where an image is needed, and the key that it is to be encrypted with there. */
 export interface Place {
@@ -23,75 +21,142 @@ const hashOf = (text: string, length: number): string =>
 
 /** A copy's name: the image's own, and where it is encrypted with a key, what tells that one from the plain image. */
 export function copyName(name: string, kmsKey: string | undefined): string {
-  if (kmsKey === undefined) return name;
-  const suffix = `-k${hashOf(kmsKey, 8)}`;
+  return kmsKey === undefined ? name : suffixed(name, `-k${hashOf(kmsKey, 8)}`);
+}
+
+function suffixed(name: string, suffix: string): string {
   if (name.endsWith(suffix)) return name;
   const room = MAX_NAME_LENGTH - suffix.length;
   return `${name.length <= room ? name : `${name.slice(0, room - 13)}-${hashOf(name, 12)}`}${suffix}`;
 }
 
-/** The copy of an image in a place: same owner, same digest, the copy's name; undefined where there is none yet. */
-export async function findCopy(
-  ec2: EC2Client,
-  image: CatalogueImage,
-  { region, kmsKey }: Place,
-): Promise<CatalogueImage | undefined> {
+/** The image that this one, and all copies of it, are copies of. */
+const originOf = ({ id, tags }: CatalogueImage): string => tags[TAG.copyOf] ?? id;
+
+/** The names that a copy may have: its own, and one for the case that another image has taken that. */
+function namesOf(image: CatalogueImage, kmsKey: string | undefined): readonly [string, string] {
   const name = copyName(image.name, kmsKey);
-  const named = await findByName(ec2, region, name);
-  return named.find(
-    (other) =>
-      other.name === name &&
-      other.owner === image.owner &&
-      other.tags[TAG.digest] === image.tags[TAG.digest] &&
-      USABLE.has(other.state),
+  return [name, suffixed(name, `-c${hashOf(originOf(image), 8)}`)];
+}
+
+/** What there is of an image in a place. */
+interface Looked {
+  /** Complete: marked, and available. */
+  readonly complete: CatalogueImage | undefined;
+  /** On its way, or there without its mark: nobody may use it yet. */
+  readonly begun: CatalogueImage | undefined;
+  /** The first name that no other image has; undefined if all are taken. */
+  readonly freeName: string | undefined;
+}
+
+async function look(ec2: EC2Client, image: CatalogueImage, { region, kmsKey }: Place): Promise<Looked> {
+  const names = namesOf(image, kmsKey);
+  const named = (await findOwn(ec2, region, { name: names })).filter(
+    ({ name, owner }) => names.includes(name) && owner === image.owner,
   );
+  const copies = named.filter((other) => isCopyOf(other, image));
+  return {
+    complete: copies.find((copy) => isMarked(copy) && copy.state === "available"),
+    begun: copies.find(({ state }) => state === "pending" || state === "available"),
+    freeName: names.find((name) => named.every((other) => other.name !== name)),
+  };
 }
 
 /**
- * Makes an image available in another region, or encrypted with another key: the copy that is there or on its way, or a
- * new one with the same tags, its snapshots tagged too: a copy takes neither from its source by itself (user guide: copy an
- * AMI).
- * @throws KilnError where the copy fails or does not become available
+ * Whether one image is a copy of another: of the same bake, not only of the same content. Kiln's copies are tagged with what
+ * they are copies of as they are begun; of Packer's own, EC2 shows the source, as of copies by older versions of Kiln.
+ */
+function isCopyOf(other: CatalogueImage, image: CatalogueImage): boolean {
+  const digest = other.tags[TAG.digest];
+  if (digest !== undefined && digest !== image.tags[TAG.digest]) return false;
+  const origin = other.tags[TAG.copyOf];
+  if (origin !== undefined) {
+    const same = [TAG.application, TAG.repository].every((key) => other.tags[key] === image.tags[key]);
+    return same && origin === originOf(image);
+  }
+  const { copiedFrom } = other;
+  if (copiedFrom !== undefined) return copiedFrom.id === image.id && copiedFrom.region === image.region;
+  // EC2 does not say: the mark alone decides.
+  return digest !== undefined;
+}
+
+/** The complete copy of an image in a place; undefined if there is none yet. */
+export async function findCopy(
+  ec2: EC2Client,
+  image: CatalogueImage,
+  place: Place,
+): Promise<CatalogueImage | undefined> {
+  return (await look(ec2, image, place)).complete;
+}
+
+/**
+ * Makes an image available in another region, or encrypted with another key: by the copy that is there or on its way, or a
+ * new one. A copy takes no tags from its source by itself (user guide: copy an AMI): it gets them as it is begun, its
+ * snapshots too, and its mark once it is available.
+ * @throws KilnError if the copy fails or does not become available
  */
 export async function copyTo(
   clients: AwsClients,
   image: CatalogueImage,
   place: Place,
-  tools: { readonly clock: Clock; readonly signal: AbortSignal; readonly log: Log },
+  tools: Waiting & { readonly log: Log },
 ): Promise<CatalogueImage> {
-  const { region, kmsKey } = place;
-  const ec2 = await clients.ec2(region);
-  const found = await findCopy(ec2, image, place);
-  if (found !== undefined) {
-    return found.state === "available"
-      ? found
-      : waitUntilAvailable(ec2, region, found.id, tools.clock, tools.signal);
-  }
+  const ec2 = await clients.ec2(place.region);
+  const { complete, begun, freeName } = await look(ec2, image, place);
+  if (complete !== undefined) return complete;
+  if (begun !== undefined) return completed(ec2, begun.id, image, place, tools);
   tools.signal.throwIfAborted();
+  if (freeName === undefined) throw nameTaken(image, place);
+  const { region, kmsKey } = place;
   const encrypted = kmsKey === undefined ? "" : `, encrypted with ${kmsKey}`;
   tools.log.info(`Copying ${image.id} from ${image.region} to ${region}${encrypted}`);
-  const { ImageId } = await ec2.send(new CopyImageCommand(copyRequest(image, kmsKey)));
+  const { ImageId } = await ec2.send(new CopyImageCommand(copyRequest(image, freeName, kmsKey)));
   if (ImageId === undefined || !isImageId(ImageId)) {
     throw new KilnError(`AWS began to copy ${image.id} to ${region} without telling the copy's id`, {
       state: "Nothing was rolled out.",
       next: "Run the job again: it finds the copy by its name.",
     });
   }
-  const copy = await waitUntilAvailable(ec2, region, ImageId, tools.clock, tools.signal);
+  const copy = await completed(ec2, ImageId, image, place, tools);
   tools.log.info(`Copied ${image.id} to ${region}: ${copy.id}`);
   return copy;
 }
 
-function copyRequest(image: CatalogueImage, kmsKey: string | undefined): CopyImageRequest {
-  const name = copyName(image.name, kmsKey);
-  const tags = {
-    ...image.tags,
+/** A copy that is on its way, or lacks its mark, when it is complete. */
+async function completed(
+  ec2: EC2Client,
+  id: CatalogueImage["id"],
+  image: CatalogueImage,
+  { region, kmsKey }: Place,
+  tools: Waiting,
+): Promise<CatalogueImage> {
+  const copy = await waitUntilAvailable(ec2, region, id, tools);
+  if (isMarked(copy)) return copy;
+  // All tags: the copy may be Packer's own, which has none. The policies want to see whose image it is in any case.
+  const tags = { ...tagsOfCopy(image, copy.name, kmsKey), [TAG.digest]: image.tags[TAG.digest] ?? "" };
+  await tagNewImage(ec2, copy, tags, tools);
+  return { ...copy, tags: { ...copy.tags, ...tags } };
+}
+
+/** A copy's tags as it is begun: those of the image, less its mark. */
+function tagsOfCopy(
+  image: CatalogueImage,
+  name: string,
+  kmsKey: string | undefined,
+): Readonly<Record<string, string>> {
+  const inherited = Object.entries(image.tags).filter(
+    ([key]) => !key.startsWith("aws:") && key !== TAG.digest && key !== TAG.bake,
+  );
+  return {
+    ...Object.fromEntries(inherited),
     [TAG.name]: name,
+    [TAG.copyOf]: originOf(image),
     ...(kmsKey === undefined ? {} : { [TAG.kmsKey]: kmsKey.slice(0, 256) }),
   };
-  const Tags = Object.entries(tags)
-    .filter(([key]) => !key.startsWith("aws:"))
-    .map(([Key, Value]) => ({ Key, Value }));
+}
+
+function copyRequest(image: CatalogueImage, name: string, kmsKey: string | undefined): CopyImageRequest {
+  const Tags = Object.entries(tagsOfCopy(image, name, kmsKey)).map(([Key, Value]) => ({ Key, Value }));
   return {
     Name: name,
     SourceImageId: image.id,
@@ -102,4 +167,14 @@ function copyRequest(image: CatalogueImage, kmsKey: string | undefined): CopyIma
       { ResourceType: "snapshot", Tags },
     ],
   };
+}
+
+function nameTaken(image: CatalogueImage, { region, kmsKey }: Place): KilnError {
+  return new KilnError(
+    `${image.id} cannot be copied to ${region}: other images there have the names ${namesOf(image, kmsKey).join(" and ")}`,
+    {
+      state: "Nothing was rolled out.",
+      next: "Deregister the images there that nobody needs, then run the job again.",
+    },
+  );
 }

@@ -14,6 +14,8 @@ export type BakeEvent =
     }
   /** An image that exists from now on, though it is not available yet. */
   | { readonly kind: "image"; readonly id: ImageId }
+  /** A region that the image is copied to (`ami_regions`). */
+  | { readonly kind: "copying"; readonly region: string }
   /** A line of the list that Packer ends with. */
   | { readonly kind: "artifact"; readonly region: string; readonly id: ImageId };
 
@@ -50,6 +52,7 @@ const ID_LINES: readonly (readonly [RegExp, (id: string) => BakeEvent])[] = [
   ],
   [/^Instance ID: (i-[0-9a-f]+)$/, (id) => ({ kind: "temporary", resource: "instance", id })],
   [new RegExp(`^AMI: (${AMI})$`), (id) => ({ kind: "image", id: id as ImageId })],
+  [/^Copying to: ([a-z]{2}(?:-[a-z]+)+-\d)$/, (region) => ({ kind: "copying", region })],
 ];
 
 /**

@@ -20,7 +20,7 @@ const PAGE = 500;
 export async function listImages(
   ec2: EC2Client,
   region: string,
-  { application, repository }: Ownership,
+  { application, repositories }: Ownership,
 ): Promise<readonly StoredImage[]> {
   const images: StoredImage[] = [];
   const pages = pagesOf("DescribeImages", (next) =>
@@ -30,7 +30,7 @@ export async function listImages(
         IncludeDeprecated: true,
         Filters: [
           { Name: `tag:${TAG.application}`, Values: [application] },
-          { Name: `tag:${TAG.repository}`, Values: [repository] },
+          { Name: `tag:${TAG.repository}`, Values: [...repositories] },
         ],
         MaxResults: PAGE,
         ...next,

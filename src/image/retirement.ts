@@ -24,8 +24,8 @@ export interface StoredImage {
 export interface Ownership {
   readonly account: string;
   readonly application: string;
-  /** `owner/name`. */
-  readonly repository: string;
+  /** `owner/name`: the repository, and its former names. */
+  readonly repositories: readonly string[];
 }
 
 /** All that decides which images go. */
@@ -83,7 +83,7 @@ export function isOurs({ owner, tags }: StoredImage, ours: Ownership): boolean {
   return (
     owner === ours.account &&
     tags[TAG.application] === ours.application &&
-    tags[TAG.repository] === ours.repository &&
+    ours.repositories.includes(tags[TAG.repository] ?? "") &&
     isDigest(tags[TAG.digest] ?? "")
   );
 }

@@ -2,22 +2,21 @@ import {
   DeleteKeyPairCommand,
   DeleteSecurityGroupCommand,
   DeleteVolumeCommand,
-  DeregisterImageCommand,
-  DescribeImagesCommand,
   DescribeInstancesCommand,
   DescribeKeyPairsCommand,
   DescribeSecurityGroupsCommand,
   DescribeVolumesCommand,
   type EC2Client,
-  type Image,
   type Instance,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
+import type { AwsClients } from "../aws/clients.ts";
 import { unlessGone } from "../aws/errors.ts";
 import { CancelledError, hasCode } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
-import type { BakeTraces } from "./bake-traces.ts";
+import { type BakeTraces, PACKER_NAME } from "./bake-traces.ts";
+import { removeImages } from "./sweep-images.ts";
 
 export interface SweepTools {
   readonly clock: Clock;
@@ -25,42 +24,100 @@ export interface SweepTools {
   /** When to give up waiting. */
   readonly deadline: Date;
   readonly signal?: AbortSignal;
+  /** The repository that bakes, and its former names: images that are tagged with another one stay. */
+  readonly repositories: readonly string[];
+  /** The page of the run that baked: what an image's `kiln:run` must be if nothing else shows whose it is. */
+  readonly run?: string | undefined;
 }
 
-/** Names that Packer's Amazon builder gives what it makes for a bake: `packer_` and a UUID, new for each. */
-const PACKER_NAME = /^packer_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** What became of what a bake left. */
+export interface Swept {
+  /** Images, as `ami-… in eu-west-1`. */
+  readonly removed: readonly string[];
+  /** What could not be removed, and why. */
+  readonly left: readonly string[];
+}
 
 /** Milliseconds. */
 const PAUSE = 5000;
 
 /**
- * Removes what a bake that was stopped left: its instance, the instance's volumes, the half-made image with its snapshots,
- * key pair and security group. A provisioner could have printed ids of others, so each is looked at first: only what has
- * the bake's own key or mark, or was made from its own instance, goes. An image that is whole stays: the next run takes it
- * up.
+ * Removes what a bake left that did not end well: its instances and their volumes, its images in all regions with their
+ * snapshots, key pairs and security groups. Everything is looked at first, and only what AWS shows to be this bake's goes;
+ * an image that is marked complete stays, whoever made it.
  */
-export async function sweepBake(ec2: EC2Client, traces: BakeTraces, tools: SweepTools): Promise<void> {
-  const instances = await ownInstances(ec2, traces);
-  const parts = [
-    part("the image", () => removeHalfMade(ec2, traces, instances, tools)),
-    ...instances.map((instance) => part("the instance", () => removeInstance(ec2, instance, tools))),
-  ];
-  // What is in use cannot be deleted: these wait for the instance.
-  const of = (noted: string | undefined, seen: (instance: Instance) => (string | undefined)[]): string[] =>
-    [...new Set([noted, ...instances.flatMap(seen)])].filter(
-      (name) => name !== undefined && PACKER_NAME.test(name),
-    ) as string[];
-  const after = [
-    ...of(traces.keyPair, ({ KeyName }) => [KeyName]).map((name) =>
-      part("the key pair", () => removeKeyPair(ec2, name, tools)),
+export async function sweepBake(
+  clients: Pick<AwsClients, "ec2">,
+  traces: BakeTraces,
+  tools: SweepTools,
+): Promise<Swept> {
+  const ec2 = await clients.ec2(traces.region);
+  const swept = { removed: [] as string[], left: [] as string[] };
+  const attempt = (each: Part): Promise<void> => attempted(each, swept.left, tools);
+  let instances: readonly Instance[] = [];
+  await attempt(part("the instance", async () => void (instances = await ownInstances(ec2, traces, tools))));
+  // An instance that is being ended can be made no image of any more: so none is made after they were looked for.
+  await Promise.all(
+    instances.map((instance) => attempt(part("the instance", () => terminate(ec2, instance, tools)))),
+  );
+  await Promise.all([
+    attempt(part("the image", () => removeImages(clients, { traces, instances, swept }, tools))),
+    ...instances.map((instance) => attempt(part("the instance", () => removeVolumes(ec2, instance, tools)))),
+  ]);
+  // What is in use cannot be deleted: these come after the instance.
+  const [keyPairs, groups] = temporaryNames(traces, instances);
+  await Promise.all([
+    ...keyPairs.map((name) =>
+      attempt(part("the key pair", () => removeKeyPair(ec2, name, instances, tools))),
     ),
-    ...of(traces.securityGroup, ({ SecurityGroups = [] }) =>
-      SecurityGroups.map(({ GroupName }) => GroupName),
-    ).map((name) => part("the security group", () => removeSecurityGroup(ec2, name, tools))),
-  ];
-  await Promise.all(parts.map((each) => attempt(each, tools)));
-  await Promise.all(after.map((each) => attempt(each, tools)));
+    ...groups.map((name) =>
+      attempt(part("the security group", () => removeSecurityGroup(ec2, name, instances, tools))),
+    ),
+  ]);
+  return swept;
 }
+
+/** Key pairs and security groups of the bake: those that its instances have, and those that it named before. */
+function temporaryNames(
+  { keyPairs = [], securityGroups = [] }: BakeTraces,
+  instances: readonly Instance[],
+): readonly [keyPairs: readonly string[], groups: readonly string[]] {
+  const ofPacker = (names: readonly string[]): readonly string[] => [...new Set(names)].filter(isPackerName);
+  return [
+    ofPacker([...keyPairs, ...instances.flatMap(({ KeyName }) => KeyName ?? [])]),
+    ofPacker([
+      ...securityGroups,
+      ...instances.flatMap(({ SecurityGroups = [] }) =>
+        SecurityGroups.flatMap(({ GroupName }) => GroupName ?? []),
+      ),
+    ]),
+  ];
+}
+
+/** Whether an instance that is not the bake's uses something: then it is not the bake's either, whatever a note says. */
+async function isUsedByOthers(
+  ec2: EC2Client,
+  filter: string,
+  value: string,
+  instances: readonly Instance[],
+): Promise<boolean> {
+  const own = new Set(instances.map(({ InstanceId }) => InstanceId));
+  const users = await instancesBy(ec2, filter, [value]);
+  return users.some(({ InstanceId, State }) => !own.has(InstanceId) && State?.Name !== "terminated");
+}
+
+async function instancesBy(
+  ec2: EC2Client,
+  filter: string,
+  values: readonly string[],
+): Promise<readonly Instance[]> {
+  const { Reservations } = await ec2.send(
+    new DescribeInstancesCommand({ Filters: [{ Name: filter, Values: [...values] }] }),
+  );
+  return (Reservations ?? []).flatMap(({ Instances }) => Instances ?? []);
+}
+
+const isPackerName = (name: string): boolean => PACKER_NAME.test(name);
 
 interface Part {
   readonly what: string;
@@ -69,32 +126,47 @@ interface Part {
 
 const part = (what: string, work: () => Promise<void>): Part => ({ what, work });
 
-async function attempt({ what, work }: Part, { log }: SweepTools): Promise<void> {
+async function attempted({ what, work }: Part, left: string[], { log }: SweepTools): Promise<void> {
   try {
     await work();
   } catch (error) {
     if (error instanceof CancelledError) throw error;
-    log.warning(
-      `The bake was stopped, and ${what} that it left could not be removed: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    const why = error instanceof Error ? error.message : String(error);
+    left.push(`${what}: ${why}`);
+    log.warning(`The bake was stopped, and ${what} that it left could not be removed: ${why}`);
   }
 }
 
-/** The bake's instances: the one that has the key that Packer made for it alone, and what has the bake's own mark. */
-async function ownInstances(ec2: EC2Client, traces: BakeTraces): Promise<readonly Instance[]> {
-  const { instance: id, keyPair, mark } = traces;
-  const noted =
-    id === undefined || keyPair === undefined || !PACKER_NAME.test(keyPair)
-      ? undefined
-      : await describeInstance(ec2, id);
-  const own = noted?.KeyName === keyPair ? [noted] : [];
-  const { Reservations } = await ec2.send(
-    new DescribeInstancesCommand({ Filters: [{ Name: `tag:${TAG.bake}`, Values: [mark] }] }),
+/**
+ * The bake's instances: those that carry its mark, and if the job that ran Packer asks, those that have the key which
+ * Packer made for them alone.
+ */
+async function ownInstances(
+  ec2: EC2Client,
+  { from, instances: noted = [], keyPairs = [], mark }: BakeTraces,
+  { log }: SweepTools,
+): Promise<readonly Instance[]> {
+  const found = await instancesBy(ec2, `tag:${TAG.bake}`, [mark]);
+  const marked = found.filter(({ Tags = [] }) =>
+    Tags.some(({ Key, Value }) => Key === TAG.bake && Value === mark),
   );
-  const marked = (Reservations ?? []).flatMap(({ Instances }) => Instances ?? []);
-  return [...own, ...marked.filter(({ InstanceId }) => InstanceId !== noted?.InstanceId)].filter(
-    (instance) => instance !== undefined,
+  const known = new Set(marked.map(({ InstanceId }) => InstanceId));
+  const others = await Promise.all(
+    noted.filter((id) => !known.has(id)).map(async (id) => describeInstance(ec2, id)),
   );
+  return [
+    ...marked,
+    ...others.flatMap((instance) => {
+      if (instance === undefined || instance.State?.Name === "terminated") return [];
+      const { InstanceId: id = "?", KeyName: key = "", Tags = [] } = instance;
+      if (Tags.some(({ Key }) => Key === TAG.bake)) return [];
+      if (from === "output") return isPackerName(key) && keyPairs.includes(key) ? [instance] : [];
+      log.warning(
+        `The bake noted the instance ${id}, which does not carry its ${TAG.bake}: it is left alone. If it was left by a bake, terminate it; \`run_tags = var.bake_tags\` in the template lets Kiln do that`,
+      );
+      return [];
+    }),
+  ];
 }
 
 async function describeInstance(ec2: EC2Client, id: string): Promise<Instance | undefined> {
@@ -107,97 +179,62 @@ async function describeInstance(ec2: EC2Client, id: string): Promise<Instance | 
   }
 }
 
-async function removeInstance(ec2: EC2Client, instance: Instance, tools: SweepTools): Promise<void> {
+async function terminate(
+  ec2: EC2Client,
+  { InstanceId = "", State }: Instance,
+  { log }: SweepTools,
+): Promise<void> {
+  if (State?.Name === "terminated" || State?.Name === "shutting-down") return;
+  await ec2.send(new TerminateInstancesCommand({ InstanceIds: [InstanceId] }));
+  log.info(`Terminated the bake's instance ${InstanceId}`);
+}
+
+/** Waits for an instance's end, and removes volumes that do not end with it. */
+async function removeVolumes(ec2: EC2Client, instance: Instance, tools: SweepTools): Promise<void> {
   const id = instance.InstanceId ?? "";
-  const volumes = (instance.BlockDeviceMappings ?? []).flatMap(({ Ebs }) => Ebs?.VolumeId ?? []);
-  if (instance.State?.Name !== "terminated" && instance.State?.Name !== "shutting-down") {
-    await ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
-    tools.log.info(`Terminated the bake's instance ${id}`);
-  }
   while (tools.clock.now() < tools.deadline) {
     const state = (await describeInstance(ec2, id))?.State?.Name;
     if (state === undefined || state === "terminated") break;
     await tools.clock.sleep(PAUSE, tools.signal);
   }
-  if (volumes.length > 0) await removeVolumes(ec2, volumes, tools);
-}
-
-/** Volumes that do not end with their instance. */
-async function removeVolumes(ec2: EC2Client, ids: readonly string[], { log }: SweepTools): Promise<void> {
+  const ids = (instance.BlockDeviceMappings ?? []).flatMap(({ Ebs }) => Ebs?.VolumeId ?? []);
+  if (ids.length === 0) return;
   const { Volumes } = await ec2.send(
-    new DescribeVolumesCommand({ Filters: [{ Name: "volume-id", Values: [...ids] }] }),
+    new DescribeVolumesCommand({ Filters: [{ Name: "volume-id", Values: ids }] }),
   );
   const left = (Volumes ?? []).flatMap(({ VolumeId, State }) =>
     VolumeId !== undefined && State === "available" ? [VolumeId] : [],
   );
   await Promise.all(left.map((VolumeId) => unlessGone(ec2.send(new DeleteVolumeCommand({ VolumeId })))));
-  if (left.length > 0) log.info(`Deleted the bake's volumes ${left.join(", ")}`);
+  if (left.length > 0) tools.log.info(`Deleted the bake's volumes ${left.join(", ")}`);
 }
 
-/**
- * An image that was begun and will not be whole: nobody waits for it any more, and nobody would tag it. Where it is to be
- * encrypted (`encrypt_boot`) there are two: one of another name, made from the instance, and its copy.
- */
-async function removeHalfMade(
+async function removeKeyPair(
   ec2: EC2Client,
-  { region, imageName, instance }: BakeTraces,
+  name: string,
   instances: readonly Instance[],
   { log }: SweepTools,
 ): Promise<void> {
-  const own = new Set(instances.map(({ InstanceId }) => InstanceId));
-  // The noted one may have ended long ago, and not be shown any more.
-  const sources = [...new Set([instance, ...own])].filter((id) => id !== undefined);
-  if (sources.length === 0) return;
-  const [made, named] = await Promise.all([
-    imagesBy(ec2, "source-instance-id", sources),
-    imagesBy(ec2, "name", [imageName]),
-  ]);
-  const copies = named.filter(
-    ({ SourceInstanceId, SourceImageRegion }) =>
-      SourceInstanceId === undefined && SourceImageRegion === region,
-  );
-  // The template may give another name than Kiln's: with the digest among its tags it is an image that runs may be using.
-  const ours = made.filter(
-    ({ Name, SourceInstanceId, State, Tags = [] }) =>
-      Name === imageName ||
-      (own.has(SourceInstanceId) && (State !== "available" || !Tags.some(({ Key }) => Key === TAG.digest))),
-  );
-  // The copy first: its source is what the other one is.
-  for (const { ImageId, Name, State } of [...copies, ...ours]) {
-    if (Name === imageName && State === "available") {
-      log.info(`The bake's image ${ImageId} is whole: the next run of the job takes it up`);
-      continue;
-    }
-    await unlessGone(ec2.send(new DeregisterImageCommand({ ImageId, DeleteAssociatedSnapshots: true })));
-    log.info(`Removed the half-made image ${ImageId} with its snapshots`);
-  }
-}
-
-async function imagesBy(
-  ec2: EC2Client,
-  filter: string,
-  values: readonly string[],
-): Promise<readonly Image[]> {
-  const { Images } = await ec2.send(
-    new DescribeImagesCommand({ Owners: ["self"], Filters: [{ Name: filter, Values: [...values] }] }),
-  );
-  return Images ?? [];
-}
-
-async function removeKeyPair(ec2: EC2Client, name: string, { log }: SweepTools): Promise<void> {
   const { KeyPairs } = await ec2.send(
     new DescribeKeyPairsCommand({ Filters: [{ Name: "key-name", Values: [name] }] }),
   );
   if (KeyPairs === undefined || KeyPairs.length === 0) return;
+  if (await isUsedByOthers(ec2, "key-name", name, instances)) return;
   await ec2.send(new DeleteKeyPairCommand({ KeyName: name }));
   log.info(`Deleted the bake's key pair ${name}`);
 }
 
-async function removeSecurityGroup(ec2: EC2Client, name: string, tools: SweepTools): Promise<void> {
+async function removeSecurityGroup(
+  ec2: EC2Client,
+  name: string,
+  instances: readonly Instance[],
+  tools: SweepTools,
+): Promise<void> {
   const { SecurityGroups } = await ec2.send(
     new DescribeSecurityGroupsCommand({ Filters: [{ Name: "group-name", Values: [name] }] }),
   );
-  for (const { GroupId } of SecurityGroups ?? []) {
+  for (const { GroupId = "" } of SecurityGroups ?? []) {
+    if (await isUsedByOthers(ec2, "instance.group-id", GroupId, instances)) continue;
     for (;;) {
       try {
         await unlessGone(ec2.send(new DeleteSecurityGroupCommand({ GroupId })));
