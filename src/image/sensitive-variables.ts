@@ -1,40 +1,17 @@
-import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { ImageRecipe } from "../domain/application.ts";
 import type { Problem } from "../domain/errors.ts";
-import { type HclItem, type HclValue, readHcl, readHclValue } from "./hcl-text.ts";
-import { isLegacyTemplate } from "./packer.ts";
+import type { Expression } from "./template/expression.ts";
+import { readHclExpression } from "./template/hcl-text.ts";
+import { readTemplateFiles } from "./template/template-files.ts";
+import { assignmentsIn, declarationsIn, environmentIn, localsIn } from "./template/variables.ts";
+import { literalsIn } from "./template/literals.ts";
+
+export { automaticVariableFiles } from "./template/template-files.ts";
 
 /** What a template says is sensitive, and the values that are written down for it. */
 export interface SensitiveVariables {
   readonly names: ReadonlySet<string>;
   readonly values: readonly { readonly name: string; readonly value: string }[];
-}
-
-/** A file of the template or of its variables, as it is on disk. */
-interface SourceFile {
-  readonly path: string;
-  readonly text: string;
-}
-
-interface Sources {
-  readonly legacy: boolean;
-  readonly template: readonly SourceFile[];
-  /** The config file's, and for a folder those that Packer loads by itself. */
-  readonly variables: readonly SourceFile[];
-}
-
-/** A variable as a template declares it, or a file sets it. */
-interface Found extends HclValue {
-  readonly name: string;
-  readonly where: string;
-}
-
-/** What one file has of variables. */
-interface Declared {
-  readonly name: string;
-  readonly sensitive: boolean;
-  readonly value: HclValue;
 }
 
 /**
@@ -48,26 +25,23 @@ export async function sensitiveVariables(
   folder: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<SensitiveVariables> {
-  const sources = await readSources(recipe, folder);
-  const declared = sources.template
-    .flatMap((file) => declaredIn(file, sources.legacy))
-    .filter(({ sensitive }) => sensitive);
+  const files = await readTemplateFiles(recipe, folder);
+  const declared = [
+    ...declarationsIn(files).map((each) => ({ ...each, value: each.default })),
+    ...localsIn(files),
+  ].filter(({ sensitive }) => sensitive);
   const names = new Set(declared.map(({ name }) => name));
+  const written = [...declared, ...assignmentsIn(files).filter(({ name }) => names.has(name))];
+  const found = written.flatMap(({ name, value }) =>
+    value === undefined ? [] : valuesIn(value, files.legacy, env).map((text) => ({ name, value: text })),
+  );
   const given = [...names].flatMap((name) => {
-    const set = [recipe.vars[name], sources.legacy ? undefined : env[`PKR_VAR_${name}`]];
-    return set.flatMap((text) => (text === undefined ? [] : [{ name, value: writtenOut(text) }]));
+    const set = [recipe.vars[name], files.legacy ? undefined : env[`PKR_VAR_${name}`]];
+    return set.flatMap((text) =>
+      text === undefined ? [] : givenValues(text).map((value) => ({ name, value })),
+    );
   });
-  const inFiles = sources.variables.flatMap(setIn).filter(({ name }) => names.has(name));
-  const all = [...declared, ...given, ...inFiles.map((found) => ({ name: found.name, value: found }))];
-  return {
-    names,
-    values: all.flatMap(({ name, value: { literals, environment } }) =>
-      [...literals, ...environment.flatMap((variable) => env[variable] ?? [])].map((value) => ({
-        name,
-        value,
-      })),
-    ),
-  };
+  return { names, values: [...found, ...given] };
 }
 
 /**
@@ -79,13 +53,13 @@ export async function overriddenSecrets(
   folder: string,
   names: ReadonlySet<string>,
 ): Promise<readonly Problem[]> {
-  const { legacy, variables } = await readSources(recipe, folder);
-  if (legacy) return [];
-  return variables.flatMap(setIn).flatMap(({ name, where }) =>
+  const files = await readTemplateFiles(recipe, folder);
+  if (files.legacy) return [];
+  return assignmentsIn(files).flatMap(({ name, place: { file, line, column } }) =>
     names.has(name)
       ? [
           {
-            where,
+            where: `${file}:${line}:${column}`,
             message: `sets "${name}", a secret that the step passes too. Packer would take this file's value: remove it here`,
           },
         ]
@@ -93,141 +67,18 @@ export async function overriddenSecrets(
   );
 }
 
-/** The variable files that Packer loads by itself: only for a template that is a folder. */
-export async function automaticVariableFiles(template: string, folder: string): Promise<readonly string[]> {
-  return (await filesOf(template, folder)).filter((name) => /\.auto\.pkrvars\.(?:hcl|json)$/.test(name));
-}
-
-async function readSources({ template, varFiles }: ImageRecipe, folder: string): Promise<Sources> {
-  const names = await filesOf(template, folder);
-  const isFolder = !names.includes(template);
-  const read = async (paths: readonly string[]): Promise<SourceFile[]> =>
-    (
-      await Promise.all(
-        // What is not there, is said later: Packer and the digest both want it.
-        paths.map(async (path) => ({
-          path,
-          text: await readFile(join(folder, path), "utf8").catch(() => ""),
-        })),
-      )
-    ).filter(({ text }) => text !== "");
-  const automatic = isFolder ? await automaticVariableFiles(template, folder) : [];
-  return {
-    legacy: isLegacyTemplate(template, isFolder),
-    template: await read(isFolder ? names.filter((name) => /\.pkr\.(?:hcl|json)$/.test(name)) : names),
-    variables: await read([...automatic, ...varFiles]),
-  };
-}
-
-/** The template itself, or the files of its folder; Packer does not look below. */
-async function filesOf(template: string, folder: string): Promise<readonly string[]> {
-  const found = await stat(join(folder, template)).catch(() => undefined);
-  if (found?.isDirectory() !== true) return [template];
-  return (await readdir(join(folder, template))).sort().map((name) => join(template, name));
-}
-
-function declaredIn({ path, text }: SourceFile, legacy: boolean): readonly Declared[] {
-  if (legacy) return declaredInLegacy(readJson(text));
-  if (path.endsWith(".json")) return declaredInJson(readJson(text));
-  return readHcl(text).flatMap((item) => {
-    if (item.kind !== "block" || !(item.type in VALUE_KEYS)) return [];
-    const value = attribute(item.body, VALUE_KEYS[item.type] ?? "")?.value ?? NOTHING;
-    const sensitive = attribute(item.body, "sensitive")?.value.isTrue === true;
-    return item.labels.slice(0, 1).map((name) => ({ name, sensitive, value }));
-  });
-}
-
-/** The blocks that can be marked, and where each has its value. */
-const VALUE_KEYS: Readonly<Record<string, string>> = { variable: "default", local: "expression" };
-const NOTHING: HclValue = { literals: [], environment: [], isTrue: false };
-
-function attribute(items: readonly HclItem[], name: string) {
-  return items.find((item) => item.kind === "attribute" && item.name === name) as
-    Extract<HclItem, { kind: "attribute" }> | undefined;
-}
-
-/** HCL's JSON syntax: a block's label is a key, and several blocks are a list. */
-function declaredInJson(document: unknown): readonly Declared[] {
-  return Object.entries(VALUE_KEYS).flatMap(([type, key]) =>
-    bodies(fieldsOf(document)[type]).flatMap((labelled) =>
-      Object.entries(labelled).flatMap(([name, body]) =>
-        bodies(body).map((fields) => ({
-          name,
-          sensitive: fields["sensitive"] === true,
-          value: jsonValue(fields[key]),
-        })),
-      ),
-    ),
-  );
-}
-
-/** Packer's documentation, "Legacy JSON templates": `{{env `NAME`}}` is allowed in the defaults of variables. */
-function declaredInLegacy(document: unknown): readonly Declared[] {
-  const { variables, "sensitive-variables": marked } = fieldsOf(document);
-  const names: readonly unknown[] = Array.isArray(marked) ? marked : [];
-  const defaults = fieldsOf(variables);
-  return names.flatMap((name) => {
-    if (typeof name !== "string") return [];
-    const { literals } = jsonValue(defaults[name]);
-    const environment = literals.flatMap((text) =>
-      [...text.matchAll(/\{\{\s*env\s+[`"]([^`"]+)[`"]\s*\}\}/g)].flatMap(([, variable = ""]) => variable),
-    );
-    const plain = literals.filter((text) => !text.includes("{{"));
-    return [{ name, sensitive: true, value: { literals: plain, environment, isTrue: false } }];
-  });
-}
-
-/** What a variable file sets, with its place. */
-function setIn({ path, text }: SourceFile): readonly Found[] {
-  if (!path.endsWith(".json") && !/^\s*\{/.test(text)) {
-    return readHcl(text).flatMap((item) =>
-      item.kind === "attribute"
-        ? [{ name: item.name, where: `${path}:${item.line}:${item.column}`, ...item.value }]
-        : [],
-    );
-  }
-  return Object.entries(fieldsOf(readJson(text))).map(([name, value]) => ({
-    name,
-    where: placeOfKey(path, text, name),
-    ...jsonValue(value),
-  }));
-}
-
-function placeOfKey(path: string, text: string, name: string): string {
-  const before = text.slice(0, Math.max(0, text.indexOf(JSON.stringify(name)))).split("\n");
-  return `${path}:${before.length}:${(before.at(-1) ?? "").length + 1}`;
+/** What is written out in an expression, and the values of the environment variables that it names. */
+function valuesIn(
+  value: Expression,
+  legacy: boolean,
+  env: Readonly<Record<string, string | undefined>>,
+): readonly string[] {
+  // In a legacy template, the text around `{{ }}` is as a rule a separator that other text has too.
+  const literals = legacy && value.kind === "template" ? [] : literalsIn(value);
+  return [...literals, ...environmentIn(value).flatMap(({ name }) => env[name] ?? [])];
 }
 
 /** A variable's value as a step or the environment has it: the text itself, and of a list or map what is in it. */
-function writtenOut(text: string): HclValue {
-  const inside = /^\s*[[{]/.test(text) ? readHclValue(text).literals : [];
-  return { literals: [text, ...inside], environment: [], isTrue: false };
-}
-
-function jsonValue(value: unknown): HclValue {
-  return { literals: textsIn(value), environment: [], isTrue: false };
-}
-
-function textsIn(value: unknown): readonly string[] {
-  if (typeof value === "string") return [value];
-  if (typeof value === "number") return [String(value)];
-  return typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [];
-}
-
-function bodies(value: unknown): readonly Readonly<Record<string, unknown>>[] {
-  return (Array.isArray(value) ? value : [value]).map(fieldsOf);
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : {};
-}
-
-function readJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+function givenValues(text: string): readonly string[] {
+  return [text, ...(/^\s*[[{]/.test(text) ? literalsIn(readHclExpression(text)) : [])];
 }

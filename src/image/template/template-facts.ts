@@ -1,47 +1,38 @@
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import type { ImageRecipe } from "../../domain/application.ts";
+import { type BuilderFacts, type BuildFacts, buildersIn, buildsIn } from "./builders.ts";
+import { type DecidedAtBake, decidedAtBakeIn } from "./decided-at-bake.ts";
+import { readHclTemplate } from "./hcl-text.ts";
+import {
+  type FileReference,
+  type Folders,
+  ReferenceCollector,
+  type UnresolvedReference,
+} from "./references.ts";
+import { type Place, SourceText } from "./source-text.ts";
+import { readTemplateFiles, type TemplateFiles } from "./template-files.ts";
+import type { Evaluation } from "./values.ts";
+import {
+  assignmentsIn,
+  type Declaration,
+  declarationsIn,
+  environmentIn,
+  evaluationOf,
+  type VariableContext,
+} from "./variables.ts";
 
-/** Where something is written: a file relative to the repository's root; line and column count from 1. */
-export interface Place {
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-}
+export type { AttributeFact, BuilderFacts, BuildFacts, LiteralValue, PluginUse } from "./builders.ts";
+export type { DecidedAtBake } from "./decided-at-bake.ts";
+export type { FileReference, UnresolvedReason, UnresolvedReference } from "./references.ts";
+export type { Place } from "./source-text.ts";
+export type { VariableContext } from "./variables.ts";
 
-/** A path in the template that leads to a file or folder of the repository. */
-export interface FileReference {
-  /** Relative to the repository's root, normalized, with `/`; `.` is the root itself. */
-  readonly path: string;
-  /** What refers to it: `script`, `file()`. */
-  readonly attribute: string;
-  readonly place: Place;
-  /** False if Packer bakes without it too: `fileexists()`, `generated = true`, the neighbours of a playbook. */
-  readonly required: boolean;
-}
-
-/** Why a path is not known before the bake. */
-export type UnresolvedReason =
-  /** A variable without a known value. */
-  | "variable"
-  /** An expression or a function that only Packer evaluates. */
-  | "function"
-  /** A path that leads out of the repository. */
-  | "outside"
-  /** A command that runs on the runner and may read any file. */
-  | "command";
-
-/** A path in the template that cannot be resolved before the bake. */
-export interface UnresolvedReference {
-  readonly attribute: string;
-  /** The expression as it is written; long ones are cut. */
-  readonly expression: string;
-  readonly place: Place;
-  readonly why: UnresolvedReason;
-}
-
+/** An input variable that a template declares. */
 export interface DeclaredVariable {
   readonly name: string;
   readonly sensitive: boolean;
-  /** False if the default is absent, and for legacy JSON if it is `null`: Packer then requires a value. */
+  /** False if there is no default, and for legacy JSON if it is `null`: Packer then requires a value. */
   readonly hasDefault: boolean;
   /** The names in `env("NAME")` or ``{{env `NAME`}}`` of its default. */
   readonly environment: readonly string[];
@@ -54,43 +45,6 @@ export interface VariableAssignment {
   readonly place: Place;
 }
 
-export type LiteralValue = string | boolean | number | readonly string[];
-
-/** What a template says about one attribute. */
-export interface AttributeFact {
-  readonly place: Place;
-  /**
-   * The value, if it can be known before the bake: written out, or made of variables and locals whose values are known.
-   * Undefined otherwise, and for maps.
-   */
-  readonly value: LiteralValue | undefined;
-  /** True if the value is written out, without any variable or function. */
-  readonly literal: boolean;
-  /** What the value refers to, each once: `var.x`, `local.x`, `timestamp()`, `{{isotime}}`. */
-  readonly names: readonly string[];
-}
-
-/** A `source` block, or a builder of a legacy template. */
-export interface BuilderFacts {
-  readonly type: string;
-  /** The source's name; for a legacy builder without a name its type. */
-  readonly name: string;
-  readonly place: Place;
-  /** By name; those of nested blocks by `block.attribute`, such as `source_ami_filter.most_recent`. */
-  readonly attributes: ReadonlyMap<string, AttributeFact>;
-}
-
-/** What a build block says; a legacy template is one build of all its builders. */
-export interface BuildFacts {
-  readonly name: string | undefined;
-  /** `amazon-ebs.web`; for a legacy template the builders' names. */
-  readonly sources: readonly string[];
-  /** The types of its provisioners and post-processors, in order. */
-  readonly provisioners: readonly { readonly type: string; readonly place: Place }[];
-  readonly postProcessors: readonly { readonly type: string; readonly place: Place }[];
-  readonly place: Place;
-}
-
 /** An environment variable that decides the value of a variable that is not sensitive. */
 export interface EnvironmentReference {
   readonly name: string;
@@ -99,15 +53,7 @@ export interface EnvironmentReference {
   readonly place: Place;
 }
 
-/** Something that Packer looks up during the bake: its value is not known before. */
-export interface DecidedAtBake {
-  /** `vault`, `consul_key`, `data.http.x`, `most_recent`, `timestamp`. */
-  readonly what: string;
-  /** The first place. */
-  readonly place: Place;
-}
-
-/** What a template says about its inputs, read without Packer and without evaluating functions. */
+/** What a template says about its inputs, read without Packer. */
 export interface TemplateFacts {
   readonly legacy: boolean;
   /** The template's own files: itself, or what Packer reads of its folder. */
@@ -124,35 +70,85 @@ export interface TemplateFacts {
   readonly builds: readonly BuildFacts[];
 }
 
-/** What else decides the values of a template's variables. */
-export interface VariableContext {
-  /** The step's environment, for `PKR_VAR_*` and `env()`; absent: what depends on it is unresolved. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
-  /** Variables that get a value from elsewhere (secrets, Kiln's own): unresolved, whatever their default is. */
-  readonly elsewhere?: ReadonlySet<string>;
-}
-
 /**
  * What a template refers to and depends on. Files that are missing or broken contribute what could be read of them:
  * whether they are valid, Packer says.
- * @param folder the checkout's root
+ * @param folder the checkout's root, absolute
  */
 export async function readTemplateFacts(
-  _recipe: ImageRecipe,
-  _folder: string,
-  _context: VariableContext = {},
+  recipe: ImageRecipe,
+  folder: string,
+  context: VariableContext = {},
 ): Promise<TemplateFacts> {
-  return {
-    legacy: false,
-    sources: [],
-    variableFiles: [],
-    references: [],
-    unresolved: [],
-    variables: [],
-    assignments: [],
-    environment: [],
-    decidedAtBake: [],
-    builders: [],
-    builds: [],
+  const files = await readTemplateFiles(recipe, folder);
+  const evaluation = evaluationOf(files, recipe, folder, context);
+  const folders: Folders = {
+    repository: folder,
+    workingDirectory: resolve(folder, recipe.workingDirectory ?? "."),
+    template: resolve(folder, files.folder),
   };
+  const collected = await referencesOf(files, evaluation, folders);
+  const declarations = declarationsIn(files);
+  return {
+    legacy: files.legacy,
+    sources: files.template.map(({ source }) => source.path),
+    variableFiles: files.variables.map(({ source }) => source.path),
+    references: unique(collected.flatMap(({ references }) => references)),
+    unresolved: unique(collected.flatMap(({ unresolved }) => unresolved)),
+    variables: declarations.map(declaredVariable),
+    assignments: assignmentsIn(files).map(({ name, place }) => ({ name, place })),
+    environment: declarations.filter(({ sensitive }) => !sensitive).flatMap(environmentOf),
+    decidedAtBake: decidedAtBakeIn(files),
+    builders: buildersIn(files, evaluation),
+    builds: buildsIn(files, evaluation),
+  };
+}
+
+async function referencesOf(
+  { template }: TemplateFiles,
+  evaluation: Evaluation,
+  folders: Folders,
+): Promise<readonly ReferenceCollector[]> {
+  const collected = template.map(({ source, items }) => {
+    const collector = new ReferenceCollector(source, evaluation, folders);
+    collector.collect(items);
+    return collector;
+  });
+  // A file for `templatefile()` may call functions too, except `templatefile()` itself.
+  const rendered = collected.flatMap(({ references }) =>
+    references.flatMap(({ attribute, path }) => (attribute === "templatefile()" ? [path] : [])),
+  );
+  const inside = await Promise.all(
+    [...new Set(rendered)].map(async (path) => {
+      const text = await readFile(join(folders.repository, path), "utf8").catch(() => "");
+      const collector = new ReferenceCollector(new SourceText(path, text), evaluation, folders);
+      collector.collectFunctions(readHclTemplate(text));
+      return collector;
+    }),
+  );
+  return [...collected, ...inside];
+}
+
+function declaredVariable(declaration: Declaration): DeclaredVariable {
+  const { name, sensitive, place, default: value } = declaration;
+  const environment = environmentOf(declaration).map((reference) => reference.name);
+  return { name, sensitive, hasDefault: value !== undefined, environment: [...new Set(environment)], place };
+}
+
+function environmentOf({
+  name: variable,
+  default: value,
+  source,
+}: Declaration): readonly EnvironmentReference[] {
+  if (value === undefined) return [];
+  return environmentIn(value).map(({ name, call }) => ({
+    name,
+    variable,
+    place: source.placeOf(call.start),
+  }));
+}
+
+/** Each once: a loop may find the same again and again. */
+function unique<T extends FileReference | UnresolvedReference>(found: readonly T[]): readonly T[] {
+  return [...new Map(found.map((each) => [JSON.stringify(each), each])).values()];
 }
