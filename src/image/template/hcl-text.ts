@@ -315,11 +315,10 @@ class Reader {
 
   #sequence(opening: Token): Piece {
     const isDirective = opening.kind === "directive";
-    const part = this.#bracketed((): Expression => {
-      if (!isDirective) return this.#expression();
-      const operands = this.#directive();
-      return { kind: "directive", operands, start: opening.start, end: this.#end() };
-    });
+    const operands = this.#bracketed(() => (isDirective ? this.#directive() : [this.#expression()]));
+    const [only] = operands;
+    const directive = { kind: "directive" as const, operands, start: opening.start, end: this.#end() };
+    const part = isDirective || only === undefined ? directive : only;
     const closing = this.#tokens[this.#position - 1];
     return { part, trimsBefore: opening.trims === true, trimsAfter: closing?.trims === true };
   }
