@@ -5,7 +5,7 @@ import type { Span } from "./source-text.ts";
  * Strings of Packer's template engine, `{{ … }}` (Go's text/template). Actions that Kiln knows become the expressions that
  * mean the same in HCL: ``{{user `x`}}`` is `var.x`, `{{template_dir}}` is `abspath(path.root)`, `{{pwd}}` is `path.cwd`. Every
  * other action becomes a call of its first word, which nothing evaluates.
- * https://developer.hashicorp.com/packer/docs/templates/legacy_json_templates/engine (2026-05)
+ * https://developer.hashicorp.com/packer/docs/templates/legacy_json_templates/engine (2026-11)
  */
 
 /** The parts of a text: literal text, and the expressions between braces. */

@@ -1,7 +1,7 @@
 /**
  * The tokens of HCL, in the order in which they are written. Strings, heredocs and the expressions in them are one flat
  * list, as in HCL's own scanner: it takes one pass and no recursion, however deeply they are nested.
- * HCL native syntax specification, https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md (2026-05).
+ * HCL native syntax specification, https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md (2026-11).
  */
 
 export type TokenKind =

@@ -1,6 +1,6 @@
 /**
  * Which attributes of a template name files or folders that Packer reads on the runner. The documents list this table.
- * Sources, read 2026-05: the plugins' own reference pages below https://developer.hashicorp.com/packer/integrations and
+ * Sources, read 2026-11: the plugins' own reference pages below https://developer.hashicorp.com/packer/integrations and
  * https://developer.hashicorp.com/packer/docs/provisioners, and the `Config` structs that they are generated from.
  */
 

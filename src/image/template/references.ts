@@ -76,7 +76,7 @@ interface Mention {
   readonly base?: string;
 }
 
-/** Ansible looks for these beside a playbook (https://docs.ansible.com/ansible/latest/tips_tricks/sample_setup.html, 2026-05). */
+/** Ansible looks for these beside a playbook (https://docs.ansible.com/ansible/latest/tips_tricks/sample_setup.html, 2026-11). */
 const BESIDE_A_PLAYBOOK = [
   "action_plugins",
   "callback_plugins",

@@ -294,7 +294,7 @@ function flattened(values: readonly Value[], depth: number): readonly Value[] {
   return values.flatMap((value) => (isList(value) && depth > 0 ? flattened(value, depth - 1) : [value]));
 }
 
-/** The functions that paths are made with (https://developer.hashicorp.com/packer/docs/templates/hcl_templates/functions, 2026-05). */
+/** The functions that paths are made with (https://developer.hashicorp.com/packer/docs/templates/hcl_templates/functions, 2026-11). */
 const FUNCTIONS: Readonly<Record<string, (values: readonly Value[]) => Value>> = {
   basename: (values) => onText(values, (path) => posix.basename(path)),
   dirname: (values) => onText(values, (path) => posix.dirname(path)),
