@@ -325,6 +325,8 @@ function ourShape(expression: Expression): Shape {
     }
     case "conditional":
       return ["conditional", ...inside([expression.condition, expression.yes, expression.no])];
+    case "directive":
+    case "unreadable":
     default:
       return [expression.kind];
   }
