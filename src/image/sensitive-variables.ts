@@ -75,7 +75,10 @@ function valuesIn(
 ): readonly string[] {
   // In a legacy template, the text around `{{ }}` is as a rule a separator that other text has too.
   const literals = legacy && value.kind === "template" ? [] : literalsIn(value);
-  return [...literals, ...environmentIn(value).flatMap(({ name }) => env[name] ?? [])];
+  return [
+    ...literals,
+    ...environmentIn(value).flatMap(({ name }) => (Object.hasOwn(env, name) ? (env[name] ?? []) : [])),
+  ];
 }
 
 /** A variable's value as a step or the environment has it: the text itself, and of a list or map what is in it. */

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -707,6 +707,20 @@ describe("what a template says", () => {
         place: { file: TEMPLATE, line: 5, column: 25 },
         why: "function",
       },
+    ]);
+  });
+
+  test("a working directory that is a symbolic link", async () => {
+    mkdirSync(join(folder, "deep/er/app"), { recursive: true });
+    symlinkSync("deep/er/app", join(folder, "app"));
+    const { references } = await factsOf({
+      files: shell('scripts = ["../a.sh", "b.sh", "${path.root}/c.sh"]'),
+      recipe: { workingDirectory: "app" },
+    });
+    expect(references.map(({ path }) => path)).toStrictEqual([
+      "deep/er/a.sh",
+      "deep/er/app/b.sh",
+      "packer/c.sh",
     ]);
   });
 

@@ -120,7 +120,7 @@ function builderFacts(
       attributes.set(path, attributeFact(value, source.placeOf(span.start), evaluation));
     // JSON writes nested blocks as objects, or lists of them.
     for (const map of value.kind === "list" ? value.operands : [value]) {
-      if (map.kind !== "map") continue;
+      if (map.kind !== "map" || path.split(".").length > MAX_NESTING) continue;
       for (const entry of map.entries) {
         if (entry.key.kind === "literal") add(`${path}.${String(entry.key.value)}`, entry.value, entry.key);
       }
@@ -129,12 +129,15 @@ function builderFacts(
   const addAll = (items: readonly HclItem[], prefix: string): void => {
     for (const item of items) {
       if (item.kind === "attribute") add(`${prefix}${item.name}`, item.value, item);
-      else addAll(item.body, `${prefix}${item.type}.`);
+      else if (prefix.split(".").length <= MAX_NESTING) addAll(item.body, `${prefix}${item.type}.`);
     }
   };
   addAll(block.body, "");
   return { type, name, place: source.placeOf(block.start), attributes };
 }
+
+/** Levels of nested blocks and maps whose attributes are told; Packer's builders have two. */
+const MAX_NESTING = 4;
 
 function attributeFact(expression: Expression, place: Place, evaluation: Evaluation): AttributeFact {
   const names = namesIn(expression);

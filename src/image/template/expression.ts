@@ -105,7 +105,7 @@ export function* everyExpression(root: Expression): Generator<Expression> {
   const open = [root];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     yield next;
-    open.push(...childrenOf(next).toReversed());
+    for (const child of childrenOf(next).toReversed()) open.push(child);
   }
 }
 

@@ -201,7 +201,8 @@ class Reader {
   }
 
   #word({ text, start, end }: Token): Expression {
-    if (text in CONSTANTS) return { kind: "literal", value: CONSTANTS[text] ?? null, start, end };
+    if (Object.hasOwn(CONSTANTS, text))
+      return { kind: "literal", value: CONSTANTS[text] ?? null, start, end };
     if (!this.#isSign("(")) return { kind: "name", name: text, start, end };
     const operands = this.#bracketed(() => this.#expressions(")"));
     return { kind: "call", name: text, operands, start, end: this.#end() };
@@ -412,7 +413,7 @@ function partnersOf(tokens: readonly Token[]): ReadonlyMap<number, number> {
     open.pop();
   };
   tokens.forEach(({ kind, text }, index) => {
-    if (kind === "sign" && text in OPENERS) open.push({ index, closer: OPENERS[text] ?? "" });
+    if (kind === "sign" && Object.hasOwn(OPENERS, text)) open.push({ index, closer: OPENERS[text] ?? "" });
     else if (kind === "open-template") open.push({ index, closer: "close-template" });
     else if (kind === "interpolation" || kind === "directive") open.push({ index, closer: "close-sequence" });
     else if (kind === "close-template" || kind === "close-sequence") {

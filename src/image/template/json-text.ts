@@ -61,8 +61,6 @@ interface Open {
   name: { readonly text: string; readonly start: number } | undefined;
 }
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[a-z]+|[[\]{}]/g;
-
 /** Reads what `JSON.parse` has accepted, so that only strings, numbers, words and brackets matter. */
 class Reader {
   readonly #text: string;
@@ -74,24 +72,36 @@ class Reader {
   }
 
   document(): JsonValue | undefined {
-    for (const { 0: token, index: start } of this.#text.matchAll(TOKEN)) {
-      const end = start + token.length;
-      if (token === "{" || token === "[") {
-        if (this.#open.length >= MAX_DEPTH) return undefined;
-        this.#open.push({ start, members: [], isObject: token === "{", name: undefined });
-      } else if (token === "}" || token === "]") this.#close(end);
-      else if (token.startsWith('"')) this.#string(JSON.parse(token) as string, { start, end });
-      else if (token in CONSTANTS)
-        this.#add({ kind: "constant", value: CONSTANTS[token] ?? null, start, end });
-      else this.#add({ kind: "number", digits: token, start, end });
+    // The beginning of a string, or a whole token of any other kind.
+    const pattern = /"|-?\d[\d.eE+-]*|[a-z]+|[[\]{}]/g;
+    for (let found = pattern.exec(this.#text); found !== null; found = pattern.exec(this.#text)) {
+      const { 0: token, index: start } = found;
+      if (this.#open.length >= MAX_DEPTH) return undefined;
+      if (token === '"') pattern.lastIndex = this.#string(start);
+      else this.#token(token, { start, end: start + token.length });
     }
     return this.#document;
   }
 
-  #string(text: string, span: Span): void {
+  #token(token: string, { start, end }: Span): void {
+    if (token === "{" || token === "[") {
+      this.#open.push({ start, members: [], isObject: token === "{", name: undefined });
+    } else if (token === "}" || token === "]") this.#close(end);
+    else if (Object.hasOwn(CONSTANTS, token)) {
+      this.#add({ kind: "constant", value: CONSTANTS[token] ?? null, start, end });
+    } else this.#add({ kind: "number", digits: token, start, end });
+  }
+
+  /** @returns where the string ends; no expression finds that, since a long string would take all of its stack */
+  #string(start: number): number {
+    let end = start + 1;
+    while (end < this.#text.length && this.#text[end] !== '"') end += this.#text[end] === "\\" ? 2 : 1;
+    end += 1;
+    const text = JSON.parse(this.#text.slice(start, end)) as string;
     const open = this.#open.at(-1);
-    if (open?.isObject === true && open.name === undefined) open.name = { text, start: span.start };
-    else this.#add({ kind: "string", text, ...span });
+    if (open?.isObject === true && open.name === undefined) open.name = { text, start };
+    else this.#add({ kind: "string", text, start, end });
+    return end;
   }
 
   #close(end: number): void {

@@ -185,7 +185,8 @@ export class ReferenceCollector {
         ["value", this.#evaluation.valueOf(collection, bound)],
       ]),
     ];
-    for (const each of iterations.slice(0, MAX_ITERATIONS)) {
+    for (const each of iterations) {
+      if (this.#evaluation.isExhausted) return this.#unresolved("for_each", collection, "function");
       const value = each.get("value") ?? UNKNOWN;
       const element =
         value instanceof Unknown
@@ -290,6 +291,7 @@ export class ReferenceCollector {
 
   /** Every call of a function that reads files, inside loops once for each item. */
   #functions(expression: Expression, bound: Bound): void {
+    this.#evaluation.spend();
     if (expression.kind === "unreadable") return this.#unreadable(expression);
     if (expression.kind === "call" && Object.hasOwn(FILE_FUNCTIONS, expression.name))
       this.#call(expression, bound);
@@ -300,8 +302,10 @@ export class ReferenceCollector {
     this.#functions(expression.collection, bound);
     const { key, value, condition } = expression;
     const inside = [key, value, condition].filter((each) => each !== undefined);
-    const iterations = this.#evaluation.iterations(expression, bound)?.slice(0, MAX_ITERATIONS) ?? [bound];
-    for (const each of iterations) for (const child of inside) this.#functions(child, each);
+    for (const each of this.#evaluation.iterations(expression, bound) ?? [bound]) {
+      if (this.#evaluation.isExhausted) return this.#unresolved("for", expression, "function");
+      for (const child of inside) this.#functions(child, each);
+    }
   }
 
   #call({ name, operands, start, end }: Extract<Expression, { kind: "call" }>, bound: Bound): void {
@@ -348,8 +352,6 @@ export class ReferenceCollector {
 
 const NOTHING_BOUND: Bound = new Map();
 const UNKNOWN = new Unknown("function");
-/** Rounds of one loop whose references are collected. */
-const MAX_ITERATIONS = 1000;
 /** Functions whose value is a list of their operands' items. */
 const LISTS: ReadonlySet<string> = new Set(["compact", "concat", "distinct", "flatten", "reverse", "sort"]);
 

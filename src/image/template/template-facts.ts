@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { readFile, realpath } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
 import type { ImageRecipe } from "../../domain/application.ts";
 import { type BuilderFacts, type BuildFacts, buildersIn, buildsIn } from "./builders.ts";
 import { type DecidedAtBake, decidedAtBakeIn } from "./decided-at-bake.ts";
@@ -81,12 +81,12 @@ export async function readTemplateFacts(
   context: VariableContext = {},
 ): Promise<TemplateFacts> {
   const files = await readTemplateFiles(recipe, folder);
-  const evaluation = evaluationOf(files, recipe, folder, context);
   const folders: Folders = {
     repository: folder,
-    workingDirectory: resolve(folder, recipe.workingDirectory ?? "."),
+    workingDirectory: await workingDirectoryOf(recipe, folder),
     template: resolve(folder, files.folder),
   };
+  const evaluation = evaluationOf(files, recipe, folders, context);
   const collected = await referencesOf(files, evaluation, folders);
   const declarations = declarationsIn(files);
   return {
@@ -102,6 +102,18 @@ export async function readTemplateFacts(
     builders: buildersIn(files, evaluation),
     builds: buildsIn(files, evaluation),
   };
+}
+
+/** A symbolic link is followed: a `..` in a path starts from where it leads to. One that leads out is refused elsewhere. */
+async function workingDirectoryOf(
+  { workingDirectory }: Pick<ImageRecipe, "workingDirectory">,
+  folder: string,
+): Promise<string> {
+  if (workingDirectory === undefined) return folder;
+  const place = resolve(folder, workingDirectory);
+  const [root, real] = await Promise.all([folder, place].map((path) => realpath(path).catch(() => path)));
+  const inside = relative(root ?? folder, real ?? place);
+  return inside.startsWith("..") ? place : resolve(folder, inside);
 }
 
 async function referencesOf(

@@ -34,7 +34,7 @@ export interface Names {
 }
 
 /** Work that one template's values may cost, in values and characters; what is left then is unknown. */
-const MAX_WORK = 20_000_000;
+const MAX_WORK = 2_000_000;
 /** Values inside values, locals that refer to locals among them. */
 const MAX_DEPTH = 300;
 const MAX_TEXT = 10_000;
@@ -54,10 +54,20 @@ export class Evaluation {
     this.#names = names;
   }
 
+  /** Whether no more work is done: every further value is unknown. */
+  get isExhausted(): boolean {
+    return this.#work > MAX_WORK;
+  }
+
+  /** Counts work that is done beside values, such as a walk through an expression. */
+  spend(): void {
+    this.#work += 1;
+  }
+
   /** @param bound what loops around the expression have bound */
   valueOf(expression: Expression, bound: ReadonlyMap<string, Value> = NOTHING): Value {
     this.#work += 1;
-    if (this.#work > MAX_WORK || this.#depth >= MAX_DEPTH) return new Unknown("function");
+    if (this.isExhausted || this.#depth >= MAX_DEPTH) return new Unknown("function");
     this.#depth += 1;
     const value = this.#limited(this.#valueOf(expression, bound));
     this.#depth -= 1;
@@ -69,10 +79,10 @@ export class Evaluation {
     loop: Pick<ForExpression, "names" | "collection">,
     bound: ReadonlyMap<string, Value>,
   ): readonly ReadonlyMap<string, Value>[] | undefined {
-    const collection = this.valueOf(loop.collection, bound);
-    const entries = entriesOf(collection);
+    const entries = entriesOf(this.valueOf(loop.collection, bound));
     if (entries === undefined) return undefined;
     this.#work += entries.length;
+    if (this.isExhausted) return undefined;
     return entries.map(([key, value]) => {
       const [first = "", second] = loop.names;
       const names: [string, Value][] =

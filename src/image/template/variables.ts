@@ -1,4 +1,4 @@
-import { posix, resolve } from "node:path";
+import { posix } from "node:path";
 import type { ImageRecipe } from "../../domain/application.ts";
 import { attributeOf, blocksOf, everyExpression, type Expression, type HclAttribute } from "./expression.ts";
 import { readHclExpression } from "./hcl-text.ts";
@@ -108,11 +108,10 @@ function typeName(type: Expression | undefined): string | undefined {
 /** The values of a template's variables and locals, as Packer would find them with this recipe and context. */
 export function evaluationOf(
   files: TemplateFiles,
-  recipe: Pick<ImageRecipe, "vars" | "workingDirectory">,
-  folder: string,
+  recipe: Pick<ImageRecipe, "vars">,
+  folders: { readonly workingDirectory: string; readonly template: string },
   context: VariableContext,
 ): Evaluation {
-  const workingDirectory = resolve(folder, recipe.workingDirectory ?? ".");
   const declared = new Map(declarationsIn(files).map((each) => [each.name, each]));
   const locals = new Map(localsIn(files).map((each) => [each.name, each]));
   const assigned = new Map(
@@ -120,8 +119,8 @@ export function evaluationOf(
   );
   const names: Names = {
     legacy: files.legacy,
-    workingDirectory,
-    root: posix.relative(workingDirectory, resolve(folder, files.folder)) || ".",
+    workingDirectory: folders.workingDirectory,
+    root: posix.relative(folders.workingDirectory, folders.template) || ".",
     variable: remembered((name, evaluation) => {
       const variable = declared.get(name);
       if (variable?.sensitive === true || context.elsewhere?.has(name) === true)
@@ -137,8 +136,11 @@ export function evaluationOf(
         ? new Unknown("variable")
         : evaluation.valueOf(local.value);
     }),
-    environment: (name) =>
-      context.environment === undefined ? new Unknown("variable") : (context.environment[name] ?? ""),
+    environment: (name) => {
+      const { environment } = context;
+      if (environment === undefined) return new Unknown("variable");
+      return Object.hasOwn(environment, name) ? (environment[name] ?? "") : "";
+    },
   };
   return new Evaluation(names);
 }
