@@ -1,6 +1,6 @@
 /**
  * Writes what is derived from one definition elsewhere: the JSON Schemas from the ones that the code checks with, and
- * README's tables from action.yml. With `--check` nothing is written; what is stale is named, and the exit code is 1.
+ * tables of README and docs from action.yml and the sources. With `--check` nothing is written; what is stale is named, and the exit code is 1.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -10,6 +10,12 @@ import { parse } from "yaml";
 import * as z from "zod";
 import { resultSchema } from "../src/action/result-schema.ts";
 import { configSchema } from "../src/config/schema.ts";
+import { FUNCTIONS_OF_THE_BAKE } from "../src/image/template/decided-at-bake.ts";
+import {
+  FILE_FUNCTIONS,
+  REFERENCE_ATTRIBUTES,
+  UNCOUNTED_ATTRIBUTES,
+} from "../src/image/template/reference-attributes.ts";
 import { recordSchema } from "../src/release/record-schema.ts";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -73,6 +79,34 @@ export function outputsTable({ outputs }: ActionMetadata): string {
   ]);
 }
 
+/** The attributes that name files and folders, by plugin. */
+export function referencesTable(): string {
+  const rows = new Map<string, string[]>();
+  for (const { kind, plugins, attribute } of REFERENCE_ATTRIBUTES) {
+    const types = plugins.map((plugin) => (plugin === "*" ? "any" : code(plugin))).join(", ");
+    const row = `${types} ${kind === "source" ? "source or builder" : kind}`;
+    rows.set(row, [...(rows.get(row) ?? []), code(attribute)]);
+  }
+  return markdownTable([
+    ["Plugin", "Attributes"],
+    ...[...rows].map(([plugin, attributes]) => [plugin, attributes.join(", ")]),
+  ]);
+}
+
+/** The functions that read files, with what their paths are relative to. */
+export function fileFunctionsTable(): string {
+  return markdownTable([
+    ["Function", "A relative path starts from"],
+    ...Object.entries(FILE_FUNCTIONS).map(([name, { relativeTo }]) => [
+      code(`${name}()`),
+      relativeTo === "template" ? "the template's folder" : "Packer's working directory",
+    ]),
+  ]);
+}
+
+const code = (text: string): string => `\`${text}\``;
+const codes = (texts: Iterable<string>): string => [...texts].map(code).join(", ");
+
 const cell = (text: string): string => text.trim().replace(/\s+/g, " ").replaceAll("|", "\\|");
 
 /** Replaces what stands between `<!-- name:start -->` and `<!-- name:end -->`. */
@@ -97,9 +131,25 @@ export async function generate(): Promise<readonly GeneratedFile[]> {
     "outputs",
     outputsTable(metadata),
   );
-  const path = join(ROOT, "README.md");
-  const formatted = await format(withTables, { ...(await resolveConfig(path)), filepath: path });
-  return [...schemas, { path: "README.md", text: formatted }];
+  const references = await readFile(join(ROOT, REFERENCES), "utf8");
+  const withReferences = Object.entries({
+    attributes: referencesTable(),
+    functions: fileFunctionsTable(),
+    uncounted: `${codes(UNCOUNTED_ATTRIBUTES)}.`,
+    "decided-at-bake": `${codes(FUNCTIONS_OF_THE_BAKE)}.`,
+  }).reduce((text, [name, content]) => between(text, name, content), references);
+  return [
+    ...schemas,
+    { path: "README.md", text: await formatted("README.md", withTables) },
+    { path: REFERENCES, text: await formatted(REFERENCES, withReferences) },
+  ];
+}
+
+const REFERENCES = "docs/template-references.md";
+
+async function formatted(path: string, text: string): Promise<string> {
+  const filepath = join(ROOT, path);
+  return format(text, { ...(await resolveConfig(filepath)), filepath });
 }
 
 /** Those of the generated files that are not on disk as they should be. */

@@ -15,7 +15,7 @@ export interface DecidedAtBake {
  * Functions that give another value each time, or ask a service. HCL2's are listed in Packer's `hcl2template/functions.go`, those of
  * `{{ }}` in packer-plugin-sdk's `template/interpolate/funcs.go`.
  */
-const FUNCTIONS: ReadonlySet<string> = new Set([
+export const FUNCTIONS_OF_THE_BAKE: ReadonlySet<string> = new Set([
   "aws_secretsmanager",
   "aws_secretsmanager_raw",
   // A new salt each time.
@@ -70,7 +70,7 @@ function* everyDecision(items: readonly HclItem[]): Generator<Decision> {
 function* decisionsOf(expression: Expression): Generator<Decision> {
   for (const each of everyExpression(expression)) {
     const names = each.kind === "call" ? [each.name] : actionsIn(each);
-    for (const what of names) if (FUNCTIONS.has(what)) yield { what, span: each };
+    for (const what of names) if (FUNCTIONS_OF_THE_BAKE.has(what)) yield { what, span: each };
   }
 }
 
