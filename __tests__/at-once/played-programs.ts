@@ -41,7 +41,10 @@ export class PlayedPrograms implements Subprocess {
 
   async run(command: string, args: readonly string[]): Promise<Finished> {
     if (command === "packer") return fine(args[0] === "version" ? "Packer v1.16.0" : "");
-    return fine(args[0] === "ls-tree" ? `100644 blob ${this.#object}\t${TEMPLATE}\0` : "");
+    // An index in which the template is unchanged, and as long as its object.
+    if (args.includes("--stage"))
+      return fine(`H 100644 ${this.#object} 0\t${TEMPLATE}\0  mtime: 1:0\n  size: 7\tflags: 0\n`);
+    return fine(args.includes("cat-file") ? `${this.#object} 7\n` : "");
   }
 
   async start(

@@ -170,6 +170,7 @@ async function start(world: World, job: Job, id: string, ports: Ports): Promise<
         vars: {},
         secretVars: {},
         sensitive: new Set<string>(),
+        templateEnvironment: {},
         rebake: "auto" as const,
         allowOlder: false,
         allowUnverified: false,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { RolloutSettings } from "../../src/domain/application.ts";
 import { type ImageId, imageName, type Digest } from "../../src/domain/image.ts";
-import { digestOf } from "../../src/image/digest.ts";
+import { digestOf } from "../../src/image/content/digest.ts";
 import { NotARecord, parseRecord, formatRecord, type ReleaseRecord } from "../../src/release/record.ts";
 import type { Environment, PruneSettings } from "../../src/domain/application.ts";
 import { ACTIVE_STATUSES } from "../../src/rollout/target-state.ts";
@@ -28,7 +28,14 @@ const DAY = 24 * 60 * 60_000;
 /** The commit of a content, and the git object of its template. */
 export const commitOf = (content: string): string => createHash("sha1").update(content).digest("hex");
 export const digestOfContent = (content: string): Digest =>
-  digestOf(TEMPLATE, [{ path: TEMPLATE, mode: "100644", object: commitOf(content) }], {});
+  digestOf({
+    template: TEMPLATE,
+    varFiles: [],
+    files: [{ path: TEMPLATE, mode: "100644", object: commitOf(content) }],
+    vars: {},
+    sensitive: new Set(),
+    environment: {},
+  });
 
 /** One play's AWS account, GitHub repositories and runs. */
 export class World {

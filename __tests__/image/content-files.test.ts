@@ -1,127 +1,131 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ImageRecipe } from "../../src/domain/application.ts";
-import type { KilnError } from "../../src/domain/errors.ts";
-import { contentFiles, digestOf } from "../../src/image/digest.ts";
-import { plainGit, realPrograms } from "./programs.ts";
+import { KilnError } from "../../src/domain/errors.ts";
+import type { FileReference } from "../../src/image/template/template-facts.ts";
+import { digestIn, filesIn, GitCheckout, pathsIn } from "./git-checkout.ts";
+import { plainGit } from "./programs.ts";
 
-/** Real git in temporary repositories. */
+/** Which files decide an image: real git in temporary repositories. */
 
-let root: string;
+let checkout: GitCheckout;
 let folder: string;
 
-const git = (...args: readonly string[]): string =>
-  execFileSync("git", [...args], { cwd: folder, env: plainGit(), encoding: "utf8", stdio: "pipe" }).trim();
+beforeEach(() => {
+  checkout = new GitCheckout();
+  folder = checkout.folder;
+  checkout.write("packer/web.pkr.hcl", "# web\n");
+  checkout.write("packer/scripts/install.sh", "echo install\n");
+  checkout.write("app/main.py", "print(1)\n");
+  checkout.write("app/notes.md", "# notes\n");
+  checkout.write("README.md", "# read me\n");
+  checkout.commit();
+});
 
-function write(path: string, content: string): void {
-  mkdirSync(dirname(join(folder, path)), { recursive: true });
-  writeFileSync(join(folder, path), content);
-}
+afterEach(() => checkout[Symbol.dispose]());
 
-function commit(): string {
-  git("add", "--all");
-  git("commit", "--quiet", "--allow-empty", "--message", "a change");
-  return git("rev-parse", "HEAD");
-}
-
-const recipe = (changes: Partial<ImageRecipe> = {}): ImageRecipe => ({
-  template: "packer/web.pkr.hcl",
-  inputs: undefined,
-  vars: {},
-  varFiles: [],
-  maxAge: undefined,
+const reference = (path: string, changes: Partial<FileReference> = {}): FileReference => ({
+  path,
+  attribute: "script",
+  place: { file: "packer/web.pkr.hcl", line: 12, column: 3 },
+  required: true,
   ...changes,
 });
 
-const filesAt = (commit: string, changes: Partial<ImageRecipe> = {}, at = folder) =>
-  contentFiles(recipe(changes), { folder: at, commit, subprocess: realPrograms });
-const pathsAt = async (commit: string, changes: Partial<ImageRecipe> = {}): Promise<string[]> =>
-  (await filesAt(commit, changes)).map(({ path }) => path).toSorted();
-const digestAt = async (commit: string, changes: Partial<ImageRecipe> = {}, at = folder) =>
-  digestOf("packer/web.pkr.hcl", await filesAt(commit, changes, at), {});
+describe("without inputs", () => {
+  test("the template's folder counts, with everything below it", async () => {
+    expect(await pathsIn(folder)).toStrictEqual(["packer/scripts/install.sh", "packer/web.pkr.hcl"]);
+  });
 
-let first: string;
+  test("of a folder as template, that folder counts, not the one that it is in", async () => {
+    checkout.write("packer/api/api.pkr.hcl", "# api\n");
+    checkout.commit();
+    expect(await pathsIn(folder, { template: "packer/api" })).toStrictEqual(["packer/api/api.pkr.hcl"]);
+  });
 
-beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), "unit-content-"));
-  folder = join(root, "repository");
-  mkdirSync(folder);
-  git("init", "--quiet", "--initial-branch", "main");
-  write("packer/web.pkr.hcl", "# web\n");
-  write("packer/scripts/install.sh", "echo install\n");
-  write("app/main.py", "print(1)\n");
-  write("app/notes.md", "# notes\n");
-  write("README.md", "# read me\n");
-  first = commit();
+  test("a folder that git does not track yet can be the template", async () => {
+    checkout.write("packer/new/new.pkr.hcl", "# new\n");
+    expect(await pathsIn(folder, { template: "packer/new" })).toStrictEqual(["packer/new/new.pkr.hcl"]);
+  });
+
+  test.each(["web.pkr.hcl", "."])("with %s as template, the whole repository counts", async (template) => {
+    checkout.write("web.pkr.hcl", "# root\n");
+    checkout.commit();
+    expect(await pathsIn(folder, { template })).toStrictEqual([
+      "README.md",
+      "app/main.py",
+      "app/notes.md",
+      "packer/scripts/install.sh",
+      "packer/web.pkr.hcl",
+      "web.pkr.hcl",
+    ]);
+  });
+
+  test("patterns that only take out take out of the template's folder", async () => {
+    checkout.write("packer/README.md", "# packer\n");
+    const inputs = ["!packer/*.md"];
+    expect(await pathsIn(folder, { inputs })).toStrictEqual([
+      "packer/scripts/install.sh",
+      "packer/web.pkr.hcl",
+    ]);
+    expect(await pathsIn(folder, { template: "packer", inputs })).toStrictEqual([
+      "packer/scripts/install.sh",
+      "packer/web.pkr.hcl",
+    ]);
+  });
 });
 
-afterEach(() => {
-  rmSync(root, { recursive: true, force: true });
-});
-
-describe("which files decide the content", () => {
-  test("without inputs: the template's folder, with all below it", async () => {
-    expect(await pathsAt(first)).toStrictEqual(["packer/scripts/install.sh", "packer/web.pkr.hcl"]);
+describe("with inputs", () => {
+  test("what they match counts, and always the template and the variable files", async () => {
+    checkout.write("vars/common.pkrvars.hcl", "a = 1\n");
+    checkout.commit();
+    const { files } = await filesIn(folder, {
+      inputs: ["app/**", "!**/*.md"],
+      varFiles: ["vars/common.pkrvars.hcl"],
+    });
+    expect(files.map(({ path, reason }) => [path, reason])).toStrictEqual([
+      ["app/main.py", "inputs"],
+      ["packer/web.pkr.hcl", "template"],
+      ["vars/common.pkrvars.hcl", "variable file"],
+    ]);
   });
 
-  test("without inputs, with a folder as template: that folder, not the one it is in", async () => {
-    write("packer/api/api.pkr.hcl", "# api\n");
-    const head = commit();
-    expect(await pathsAt(head, { template: "packer/api" })).toStrictEqual(["packer/api/api.pkr.hcl"]);
-  });
-
-  test("without inputs, with a folder of no commit yet as template: that folder", async () => {
-    write("packer/new/new.pkr.hcl", "# new\n");
-    expect(await pathsAt(first, { template: "packer/new" })).toStrictEqual(["packer/new/new.pkr.hcl"]);
-  });
-
-  test.each(["web.pkr.hcl", "."])(
-    "without inputs, with %s as template: the whole repository",
-    async (template) => {
-      write("web.pkr.hcl", "# root\n");
-      const head = commit();
-      expect(await pathsAt(head, { template })).toStrictEqual([
-        "README.md",
-        "app/main.py",
-        "app/notes.md",
-        "packer/scripts/install.sh",
-        "packer/web.pkr.hcl",
-        "web.pkr.hcl",
-      ]);
-    },
-  );
-
-  test("with inputs: what they match, and always the template and the variable files", async () => {
-    write("vars/common.pkrvars.hcl", "a = 1\n");
-    const head = commit();
-    expect(
-      await pathsAt(head, { inputs: ["app/**", "!**/*.md"], varFiles: ["vars/common.pkrvars.hcl"] }),
-    ).toStrictEqual(["app/main.py", "packer/web.pkr.hcl", "vars/common.pkrvars.hcl"]);
-  });
-
-  test("an exclusion takes a file out wherever it stands in the list, but never the template", async () => {
-    expect(await pathsAt(first, { inputs: ["!app/notes.md", "**", "!packer/**"] })).toStrictEqual([
+  test("an exclusion takes a file out wherever it is in the list, but never the template", async () => {
+    expect(await pathsIn(folder, { inputs: ["!app/notes.md", "**", "!packer/**"] })).toStrictEqual([
       "README.md",
       "app/main.py",
       "packer/web.pkr.hcl",
     ]);
   });
 
-  test("a folder as template is taken whole, whatever the inputs", async () => {
-    expect(await pathsAt(first, { template: "packer", inputs: ["app/*.py"] })).toStrictEqual([
+  test("a folder as template counts with everything below it", async () => {
+    expect(await pathsIn(folder, { template: "packer", inputs: ["app/*.py"] })).toStrictEqual([
       "app/main.py",
       "packer/scripts/install.sh",
       "packer/web.pkr.hcl",
     ]);
   });
 
+  test("an exclusion takes files out of a folder as template, but none that Packer reads", async () => {
+    checkout.write("packer/README.md", "# packer\n");
+    checkout.write("packer/vars.auto.pkrvars.hcl", "a = 1\n");
+    checkout.write("packer/scripts/own.pkr.hcl", "# not read by Packer\n");
+    checkout.commit();
+    expect(
+      await pathsIn(folder, { template: "packer", inputs: ["app/*.py", "!packer/README.md"] }),
+    ).not.toContain("packer/README.md");
+    expect(await pathsIn(folder, { template: "packer", inputs: ["app/*.py", "!packer/**"] })).toStrictEqual([
+      "app/main.py",
+      "packer/vars.auto.pkrvars.hcl",
+      "packer/web.pkr.hcl",
+    ]);
+  });
+
   test("hidden files are matched like others", async () => {
-    write("app/.env", "A=1\n");
-    const head = commit();
-    expect(await pathsAt(head, { inputs: ["app/*"] })).toStrictEqual([
+    checkout.write("app/.env", "A=1\n");
+    checkout.commit();
+    expect(await pathsIn(folder, { inputs: ["app/*"] })).toStrictEqual([
       "app/.env",
       "app/main.py",
       "app/notes.md",
@@ -129,184 +133,205 @@ describe("which files decide the content", () => {
     ]);
   });
 
-  test("names that git would quote are taken as they are", async () => {
-    write('packer/scripts/naïve file\t"1".sh', "echo\n");
-    const head = commit();
-    const tracked = await filesAt(head);
-    expect(tracked.map(({ path }) => path)).toContain('packer/scripts/naïve file\t"1".sh');
-    expect(await digestAt(first)).toBe(await digestAt(head));
-  });
+  test.each([[["app/main.py", "app/*.md"]], [["./app/**"]], [["{app,nowhere}/**"]]])(
+    "%j gives the digest of app/**, which matches the same files",
+    async (inputs) => {
+      expect(await digestIn(folder, { inputs })).toBe(await digestIn(folder, { inputs: ["app/**"] }));
+    },
+  );
 });
 
-describe("what the working tree adds", () => {
-  test("the commit's files have git's own modes and object ids", async () => {
-    expect(await filesAt(first)).toContainEqual({
-      path: "packer/web.pkr.hcl",
-      mode: "100644",
-      object: git("rev-parse", "HEAD:packer/web.pkr.hcl"),
-    });
-  });
-
-  test("a file that was modified counts as it is now, and as it will be once committed", async () => {
-    const before = await digestAt(first);
-    write("packer/scripts/install.sh", "echo something else\n");
-    const modified = await digestAt(first);
-    const second = commit();
-    expect(modified).not.toBe(before);
-    expect(await digestAt(second)).toBe(modified);
-  });
-
-  test("a file that git does not track counts, and as it will once committed", async () => {
-    const before = await digestAt(first);
-    write("packer/files/nginx.conf", "worker_processes 2;\n");
-    const untracked = await digestAt(first);
-    git("add", "--all");
-    const staged = await digestAt(first);
-    const second = commit();
-    expect(untracked).not.toBe(before);
-    expect(staged).toBe(untracked);
-    expect(await digestAt(second)).toBe(untracked);
-  });
-
-  test("an ignored file that inputs match counts: an artifact of the build", async () => {
-    write(".gitignore", "dist/\n");
-    write("dist/app.jar", "one");
-    const head = commit();
-    expect(await pathsAt(head, { inputs: ["dist/**"] })).toStrictEqual([
-      "dist/app.jar",
-      "packer/web.pkr.hcl",
+describe("what the template refers to", () => {
+  test("counts without being listed: a file, and a folder with everything below it", async () => {
+    const { files } = await filesIn(folder, {}, { references: [reference("app"), reference("README.md")] });
+    expect(files.map(({ path, reason, because }) => [path, reason, because])).toStrictEqual([
+      ["README.md", "reference", "packer/web.pkr.hcl:12: script"],
+      ["app/main.py", "reference", "packer/web.pkr.hcl:12: script"],
+      ["app/notes.md", "reference", "packer/web.pkr.hcl:12: script"],
+      ["packer/scripts/install.sh", "template", undefined],
+      ["packer/web.pkr.hcl", "template", undefined],
     ]);
-    const before = await digestAt(head, { inputs: ["dist/**"] });
-    write("dist/app.jar", "two");
-    expect(await digestAt(head, { inputs: ["dist/**"] })).not.toBe(before);
   });
 
-  test("a file that was deleted no longer counts", async () => {
-    rmSync(join(folder, "packer/scripts/install.sh"));
-    expect(await pathsAt(first)).toStrictEqual(["packer/web.pkr.hcl"]);
+  test("counts with what git ignores, as Packer uploads it, but never .git", async () => {
+    checkout.write(".gitignore", "dist/\n");
+    checkout.write("app/dist/app.jar", "one");
+    expect(await pathsIn(folder, {}, { references: [reference("app")] })).toContain("app/dist/app.jar");
+    const all = await pathsIn(folder, {}, { references: [reference(".")] });
+    expect(all).toContain("app/dist/app.jar");
+    expect(all.filter((path) => path.split("/").includes(".git"))).toStrictEqual([]);
   });
 
-  test("a change outside of what decides the content changes nothing", async () => {
-    const before = await digestAt(first);
-    write("README.md", "# changed\n");
-    write("elsewhere.txt", "new\n");
-    expect(await digestAt(first)).toBe(before);
-    expect(await digestAt(commit())).toBe(before);
-  });
-
-  test("the executable bit counts, before and after it is committed", async () => {
-    const before = await digestAt(first);
-    chmodSync(join(folder, "packer/scripts/install.sh"), 0o755);
-    const changed = await digestAt(first);
-    const second = commit();
-    expect(changed).not.toBe(before);
-    expect(await digestAt(second)).toBe(changed);
-  });
-
-  test("a symbolic link counts by where it points, before and after it is committed", async () => {
-    symlinkSync("scripts/install.sh", join(folder, "packer/link.sh"));
-    const untracked = await filesAt(first);
-    const second = commit();
-    const link = { path: "packer/link.sh", mode: "120000", object: git("rev-parse", "HEAD:packer/link.sh") };
-    expect(untracked).toContainEqual(link);
-    expect(await filesAt(second)).toContainEqual(link);
-    rmSync(join(folder, "packer/link.sh"));
-    symlinkSync("web.pkr.hcl", join(folder, "packer/link.sh"));
-    expect(await digestAt(second)).not.toBe(digestOf("packer/web.pkr.hcl", untracked, {}));
-  });
-
-  test("a symbolic link to a folder is a link, not the folder's files", async () => {
-    symlinkSync("../app", join(folder, "packer/app"));
-    const untracked = await filesAt(first);
-    expect(untracked.map(({ path }) => path)).toContain("packer/app");
-    expect(await digestAt(commit())).toBe(digestOf("packer/web.pkr.hcl", untracked, {}));
-  });
-
-  test("a file of a repository that was checked out within counts", async () => {
-    const roles = join(folder, "packer/roles");
-    mkdirSync(roles);
-    execFileSync("git", ["init", "--quiet"], { cwd: roles, env: plainGit() });
-    write("packer/roles/tasks.yml", "- one\n");
-    const before = await digestAt(first);
-    write("packer/roles/tasks.yml", "- two\n");
-    expect(await digestAt(first)).not.toBe(before);
-    expect(await pathsAt(first)).toStrictEqual([
-      "packer/roles/tasks.yml",
+  test("less what `!` takes out of a folder; a file that is named itself counts", async () => {
+    const references = [reference("app"), reference("app/notes.md")];
+    const inputs = ["!app/**"];
+    expect(await pathsIn(folder, { inputs }, { references: [reference("app")] })).not.toContain(
+      "app/main.py",
+    );
+    expect(await pathsIn(folder, { inputs }, { references })).toStrictEqual([
+      "app/notes.md",
       "packer/scripts/install.sh",
       "packer/web.pkr.hcl",
     ]);
   });
-});
 
-describe("the same content has the same digest", () => {
-  test("at any commit", async () => {
-    write("README.md", "# later\n");
-    expect(await digestAt(commit())).toBe(await digestAt(first));
-  });
-
-  test("at an older commit than the one that is checked out: the working tree decides, as Packer reads it", async () => {
-    write("packer/web.pkr.hcl", "# second\n");
-    const second = commit();
-    expect(await digestAt(first)).toBe(await digestAt(second));
-  });
-
-  test("in a shallow clone", async () => {
-    write("packer/web.pkr.hcl", "# second\n");
-    const second = commit();
-    const shallow = join(root, "shallow");
-    git("clone", "--quiet", "--depth", "1", `file://${folder}`, shallow);
-    expect(await digestAt(second, {}, shallow)).toBe(await digestAt(second));
-  });
-
-  test.each(["true", "input", "false"])("with core.autocrlf %s", async (setting) => {
-    const clone = join(root, "clone");
-    git("-c", `core.autocrlf=${setting}`, "clone", "--quiet", `file://${folder}`, clone);
-    execFileSync("git", ["config", "core.autocrlf", setting], { cwd: clone, env: plainGit() });
-    // As if it had been touched: git looks at the content again.
-    writeFileSync(join(clone, "packer/web.pkr.hcl"), setting === "true" ? "# web\r\n" : "# web\n");
-    expect(await digestAt(first, {}, clone)).toBe(await digestAt(first));
-  });
-
-  test("with every inputs pattern that matches the same files", async () => {
-    const reference = await digestAt(first, { inputs: ["app/**"] });
-    expect(await digestAt(first, { inputs: ["app/main.py", "app/*.md"] })).toBe(reference);
-    expect(await digestAt(first, { inputs: ["./app/**"] })).toBe(reference);
-    expect(await digestAt(first, { inputs: ["{app,nowhere}/**"] })).toBe(reference);
+  test("is missing if Packer needs it and it is not there", async () => {
+    const references = [
+      reference("scripts/gone.sh"),
+      reference("scripts/perhaps.sh", { required: false }),
+      reference("app/main.py"),
+    ];
+    const { missing } = await filesIn(folder, {}, { references });
+    expect(missing.map(({ path }) => path)).toStrictEqual(["scripts/gone.sh"]);
   });
 });
 
-describe("what cannot be", () => {
-  const refusal = (work: Promise<unknown>): Promise<KilnError> =>
-    work.then(
-      () => Promise.reject(new Error("it was accepted")),
-      (error: KilnError) => error,
+describe("what git ignores", () => {
+  beforeEach(() => {
+    checkout.write(".gitignore", "dist/\nmanifest.json\n*.auto.pkrvars.hcl\n");
+    checkout.write("dist/app.jar", "one");
+    checkout.commit();
+  });
+
+  test("counts if inputs match it: an artifact of the build", async () => {
+    const inputs = ["dist/**"];
+    expect(await pathsIn(folder, { inputs })).toStrictEqual(["dist/app.jar", "packer/web.pkr.hcl"]);
+    const before = await digestIn(folder, { inputs });
+    checkout.write("dist/app.jar", "two");
+    expect(await digestIn(folder, { inputs })).not.toBe(before);
+  });
+
+  test("does not count in the template's folder: a manifest of an earlier bake", async () => {
+    const before = await digestIn(folder);
+    checkout.write("packer/manifest.json", "{}");
+    expect(await digestIn(folder)).toBe(before);
+    expect(await digestIn(folder, { template: "packer" })).toBe(await digestIn(folder));
+  });
+
+  test("counts if Packer reads it by itself", async () => {
+    checkout.write("packer/local.auto.pkrvars.hcl", "a = 1\n");
+    expect(await pathsIn(folder, { template: "packer" })).toContain("packer/local.auto.pkrvars.hcl");
+    // Of a template that is a file Packer reads nothing else.
+    expect(await pathsIn(folder)).not.toContain("packer/local.auto.pkrvars.hcl");
+  });
+
+  test("counts if it is a variable file or the template", async () => {
+    checkout.write("dist/all.pkrvars.hcl", "a = 1\n");
+    checkout.write("dist/made.pkr.hcl", "# made\n");
+    const changes = {
+      template: "dist/made.pkr.hcl",
+      varFiles: ["dist/all.pkrvars.hcl"],
+      inputs: ["app/*.py"],
+    };
+    expect(await pathsIn(folder, changes)).toStrictEqual([
+      "app/main.py",
+      "dist/all.pkrvars.hcl",
+      "dist/made.pkr.hcl",
+    ]);
+  });
+});
+
+describe("what the template writes itself", () => {
+  const outputs = ["packer/manifest.json"];
+
+  test("never counts, tracked or not, whatever matches it", async () => {
+    checkout.write("packer/manifest.json", "{}");
+    const inputs = ["packer/**"];
+    expect(await pathsIn(folder, {}, { outputs })).not.toContain("packer/manifest.json");
+    expect(await pathsIn(folder, { inputs }, { outputs })).not.toContain("packer/manifest.json");
+    checkout.commit();
+    expect(await pathsIn(folder, { inputs }, { outputs })).not.toContain("packer/manifest.json");
+    expect(await pathsIn(folder, { inputs })).toContain("packer/manifest.json");
+  });
+});
+
+describe("what the working tree adds", () => {
+  test("a file that git does not track counts, and gives the digest that it gives once it is committed", async () => {
+    const before = await digestIn(folder);
+    checkout.write("packer/files/nginx.conf", "worker_processes 2;\n");
+    const untracked = await digestIn(folder);
+    checkout.git("add", "--all");
+    const staged = await digestIn(folder);
+    checkout.commit();
+    expect(untracked).not.toBe(before);
+    expect(staged).toBe(untracked);
+    expect(await digestIn(folder)).toBe(untracked);
+  });
+
+  test("a file that was deleted no longer counts", async () => {
+    rmSync(join(folder, "packer/scripts/install.sh"));
+    expect(await pathsIn(folder)).toStrictEqual(["packer/web.pkr.hcl"]);
+  });
+
+  test("a change of a file that does not count changes nothing", async () => {
+    const before = await digestIn(folder);
+    checkout.write("README.md", "# changed\n");
+    checkout.write("elsewhere.txt", "new\n");
+    expect(await digestIn(folder)).toBe(before);
+    checkout.commit();
+    expect(await digestIn(folder)).toBe(before);
+  });
+
+  test("the files of a repository that was checked out within count", async () => {
+    const roles = join(folder, "packer/roles");
+    mkdirSync(roles);
+    execFileSync("git", ["init", "--quiet"], { cwd: roles, env: plainGit() });
+    checkout.write("packer/roles/tasks.yml", "- one\n");
+    checkout.write("packer/roles/.gitignore", "*.log\n");
+    checkout.write("packer/roles/x.log", "x");
+    const before = await digestIn(folder);
+    checkout.write("packer/roles/tasks.yml", "- two\n");
+    expect(await digestIn(folder)).not.toBe(before);
+    expect(await pathsIn(folder)).toStrictEqual([
+      "packer/roles/.gitignore",
+      "packer/roles/tasks.yml",
+      "packer/scripts/install.sh",
+      "packer/web.pkr.hcl",
+    ]);
+    // A pattern that begins within it.
+    expect(await pathsIn(folder, { inputs: ["packer/roles/tasks.yml"] })).toStrictEqual([
+      "packer/roles/tasks.yml",
+      "packer/web.pkr.hcl",
+    ]);
+  });
+});
+
+describe("what is refused", () => {
+  const refusal = async (work: Promise<unknown>): Promise<KilnError> => {
+    const error: unknown = await work.then(
+      () => undefined,
+      (reason: unknown) => reason,
     );
+    if (error instanceof KilnError) return error;
+    throw new Error("it was accepted", { cause: error });
+  };
 
-  test("a commit that this checkout does not have", async () => {
-    const commit = "0".repeat(40);
-    const error = await refusal(filesAt(commit));
-    expect(error.message).toBe(`git does not know commit ${commit} in this checkout`);
-    expect(error.next).toContain("actions/checkout");
+  test("a folder that is no repository, with what to do if actions/checkout ran with `path`", async () => {
+    const error = await refusal(filesIn(checkout.root));
+    expect(error.message).toBe(`${checkout.root} is not a git checkout`);
+    expect(error.next).toBe(
+      "Run actions/checkout before this step. If it runs with `path`, give this step the same folder as `working-directory`.",
+    );
   });
 
-  test("a folder that is no repository", async () => {
-    const error = await refusal(filesAt(first, {}, root));
-    expect(error.message).toBe(`${root} is not a git checkout that git will read`);
-    expect(error.next).toBe("Run actions/checkout before this step.");
+  test("a folder in a repository that is not its root", async () => {
+    const error = await refusal(filesIn(join(folder, "app")));
+    expect(error.message).toBe(`${join(folder, "app")} is not a git checkout`);
   });
 
   test("a template that is not there", async () => {
-    const error = await refusal(filesAt(first, { template: "packer/api.pkr.hcl" }));
-    expect(error.message).toBe(
-      `The Packer template packer/api.pkr.hcl is not in the repository at commit ${first.slice(0, 12)}`,
-    );
+    const error = await refusal(filesIn(folder, { template: "packer/api.pkr.hcl" }));
+    expect(error.message).toBe("The Packer template packer/api.pkr.hcl is not in the checkout");
     expect(error.state).toBe("Nothing was changed.");
   });
 
   test("a variable file that is not there", async () => {
-    const error = await refusal(filesAt(first, { varFiles: ["packer/x.pkrvars.hcl"] }));
-    expect(error.message).toBe(
-      `The Packer variable file packer/x.pkrvars.hcl is not in the repository at commit ${first.slice(0, 12)}`,
-    );
+    const error = await refusal(filesIn(folder, { varFiles: ["packer/x.pkrvars.hcl"] }));
+    expect(error.message).toBe("The Packer variable file packer/x.pkrvars.hcl is not in the checkout");
+  });
+
+  test("a pattern that matches nothing", async () => {
+    const error = await refusal(filesIn(folder, { inputs: ["app/**", "ansible/"] }));
+    expect(error.message).toBe('The pattern "ansible/" in the image\'s inputs matches no file');
   });
 });

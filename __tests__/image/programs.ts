@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { text } from "node:stream/consumers";
+import { buffer, text } from "node:stream/consumers";
 import type { Clock, Finished, Log, Subprocess, SubprocessOptions } from "../../src/domain/ports.ts";
 
 /** Real programs, for git; the environment is this process's, less what would make git's answers its user's. */
@@ -10,11 +10,11 @@ export const realPrograms: Subprocess = {
     child.stdin.on("error", () => {});
     child.stdin.end(options.input ?? "");
     const [stdout, stderr, [code]] = await Promise.all([
-      text(child.stdout),
+      buffer(child.stdout),
       text(child.stderr),
       once(child, "close") as Promise<[number]>,
     ]);
-    return { code, stdout, stderr };
+    return { code, stdout: stdout.toString(options.encoding ?? "utf8"), stderr };
   },
   start: () => Promise.reject(new Error("nothing is started here")),
 };

@@ -97,6 +97,30 @@ describe("content", () => {
     expect(describeContent(compareContent("template a\n", "template b\n"))).toBe("template: a → b");
   });
 
+  test("of another format is compared as far as it goes, and says that the format is another", () => {
+    const old = `template t\n100644 ${a} x\n100644 ${a} y\nvar nginx 1\n`;
+    const now = `format 2\ntemplate t\n100644 ${a} x\n100644 ${a} y\nvar nginx 1\n`;
+    expect(describeContent(compareContent(old, now))).toBe("digest format: 1 → 2");
+    expect(describeContent(compareContent(old, `${now}100644 ${a} z\nenv PKR_VAR_zone 1\n`))).toBe(
+      "1 file added (z), digest format: 1 → 2, variable PKR_VAR_zone of the environment added",
+    );
+    expect(describeContent(compareContent(now, now))).toBe("");
+  });
+
+  test("with other settings of Packer names them", () => {
+    const list = (...lines: string[]): string => ["format 2", "template t", ...lines, ""].join("\n");
+    const changes = compareContent(
+      list("var-file a", "var-file b", "only web"),
+      list("working-directory packer", "var-file b", "var-file a"),
+    );
+    expect(listContent(changes)).toStrictEqual([
+      "working directory: none → packer",
+      "variable files: a, b → b, a",
+      "only: web → none",
+    ]);
+    expect(describeContent(changes)).toBe(listContent(changes).join(", "));
+  });
+
   test("shows few names, the end of long ones, and counts all", () => {
     const files = Array.from(
       { length: 500 },

@@ -493,6 +493,7 @@ export class ReleaseStage implements AsyncDisposable {
             vars: {},
             secretVars: {},
             sensitive: new Set(),
+            templateEnvironment: {},
             rebake: "auto",
             allowOlder: false,
             allowUnverified: false,

@@ -44,6 +44,17 @@ export function isSecret(name: string, value: string): boolean {
   return SECRETS.has(name) || (SECRET_NAME.test(name) && value.trim().length >= LIKELY_LENGTH);
 }
 
+/** An environment as Packer's templates have it, without secrets and without what belongs to this step. */
+export function publicEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string | undefined>> {
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      ([name, value]) => value !== undefined && !/^(?:INPUT|STATE)_/.test(name) && !isSecret(name, value),
+    ),
+  );
+}
+
 /** The values; where the text is not what it should be, all of it, since any line may be a piece of one. */
 function inSecretVars(text: string): readonly KnownSecret[] {
   let malformed = false;

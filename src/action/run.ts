@@ -17,7 +17,7 @@ import { refuseCommentedCode } from "./foreign-code.ts";
 import { readHead } from "./head.ts";
 import type { Command, Inputs } from "./inputs.ts";
 import { readCheckedOut } from "./config-file.ts";
-import { knownSecrets } from "./known-secrets.ts";
+import { knownSecrets, publicEnvironment } from "./known-secrets.ts";
 import { createLog } from "./log.ts";
 import { overallOutcome, type PublishedFacts } from "./outputs.ts";
 import { resolveApplication, selectEnvironments, unlistedBranch } from "./selection.ts";
@@ -56,7 +56,12 @@ const HANDLERS: Readonly<Record<Command, (context: Context, ports: Ports) => Pro
 
 function deployRequest(context: Context): DeployRequest {
   const { inputs, application } = context;
-  return { ...inputs, ...context, vars: { ...application.image.vars, ...inputs.vars } };
+  return {
+    ...inputs,
+    ...context,
+    vars: { ...application.image.vars, ...inputs.vars },
+    templateEnvironment: publicEnvironment(process.env),
+  };
 }
 
 function promoteRequest(context: Context): PromoteRequest {

@@ -3,11 +3,12 @@ import { randomUUID } from "node:crypto";
 import { open, type FileHandle } from "node:fs/promises";
 import { constants } from "node:os";
 import { basename, join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as after } from "node:timers/promises";
 import { getExecOutput } from "@actions/exec";
 import { LineSplitter } from "./line-splitter.ts";
 import { isSecret } from "./known-secrets.ts";
-import type { DetachedProgram, Subprocess, SubprocessOptions } from "../domain/ports.ts";
+import type { DetachedProgram, Finished, Subprocess, SubprocessOptions } from "../domain/ports.ts";
 
 /** How often the output of a detached program is read, milliseconds. */
 const FOLLOW_INTERVAL = 200;
@@ -28,6 +29,7 @@ export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string
   });
   return {
     async run(command, args, options) {
+      if (options.encoding !== undefined) return runForBytes(command, args, options, environment(options));
       const { exitCode, stdout, stderr } = await getExecOutput(command, [...args], {
         cwd: options.cwd,
         env: environment(options),
@@ -40,6 +42,30 @@ export function createSubprocess(env: NodeJS.ProcessEnv, temporaryFolder: string
     start: (command, args, options) =>
       startDetached(command, args, options, environment(options), temporaryFolder),
   };
+}
+
+/** Like `getExecOutput`, which decodes all output as UTF-8, and takes time that grows with the square of output without lines. */
+async function runForBytes(
+  command: string,
+  args: readonly string[],
+  options: SubprocessOptions,
+  env: Record<string, string>,
+): Promise<Finished> {
+  const child = spawn(command, [...args], { cwd: options.cwd, env });
+  // A program may end before it has read its input.
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(options.input ?? "");
+  const [stdout, stderr, code] = await Promise.all([
+    buffer(child.stdout),
+    buffer(child.stderr),
+    new Promise<number>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (exit, signal) => {
+        resolve(exit ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+      });
+    }),
+  ]);
+  return { code, stdout: stdout.toString(options.encoding), stderr: stderr.toString() };
 }
 
 /**

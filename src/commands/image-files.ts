@@ -1,7 +1,8 @@
 import { type Digest, type ImageId, TAG } from "../domain/image.ts";
 import type { Baked } from "../image/bake-order.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
-import { type ContentFile, contentFiles, contentList } from "../image/digest.ts";
+import { contentList } from "../image/content/digest.ts";
+import { type FoundContent, readContent } from "../image/content/image-content.ts";
 import { inventoryText } from "../image/inventory.ts";
 import { keepImageFiles, type KeptImage } from "../release/image-files.ts";
 import type { Ports } from "./ports.ts";
@@ -9,34 +10,37 @@ import type { ImageFilesSource } from "./release-order.ts";
 import type { DeployRequest } from "./request.ts";
 
 /**
- * What a run knows of its content and of the images that it baked, and keeps in git. The content is looked at once, before
+ * What a run knows about its content and about the images that it baked, and keeps in git. The content is read once, before
  * the bake: afterwards the working tree may hold what Packer wrote.
  */
 export class ImageKeeper implements ImageFilesSource {
   readonly #request: DeployRequest;
   readonly #ports: Ports;
   readonly #kept = new Map<ImageId, KeptImage>();
-  #files: Promise<readonly ContentFile[]> | undefined;
+  #found: Promise<FoundContent> | undefined;
 
   constructor(request: DeployRequest, ports: Ports) {
     this.#request = request;
     this.#ports = ports;
   }
 
-  /** The files that decide the content. */
-  files(): Promise<readonly ContentFile[]> {
-    const { application, vars, run } = this.#request;
-    this.#files ??= contentFiles(
-      { ...application.image, vars },
-      { folder: this.#ports.workspace, commit: run.commit, subprocess: this.#ports.subprocess },
-    );
-    return this.#files;
+  /** Everything that decides the image. */
+  found(): Promise<FoundContent> {
+    const { application, vars, secretVars, sensitive, templateEnvironment } = this.#request;
+    const { workspace, subprocess } = this.#ports;
+    this.#found ??= readContent({
+      recipe: { ...application.image, vars },
+      secretVars: Object.keys(secretVars),
+      sensitive,
+      environment: templateEnvironment,
+      folder: workspace,
+      subprocess,
+    });
+    return this.#found;
   }
 
   async content(): Promise<string> {
-    const { application, vars, sensitive } = this.#request;
-    const list = contentList(application.image.template, await this.files(), vars, sensitive);
-    return this.#ports.secrets.redactFact(list);
+    return this.#ports.secrets.redactFact(contentList((await this.found()).content));
   }
 
   keptOf(id: ImageId): KeptImage | undefined {

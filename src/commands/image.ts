@@ -1,8 +1,14 @@
 import { type Digest, type ImageId, imageName } from "../domain/image.ts";
 import { type CatalogueImage, findByDigest, findByName } from "../image/catalogue.ts";
 import { chooseByDigest, chooseName, chooseProven, type ImageChoice } from "../image/choice.ts";
-import { linksOutside } from "../image/content-links.ts";
-import { digestOf } from "../image/digest.ts";
+import { digestOf } from "../image/content/digest.ts";
+import {
+  decidedAtBakeLine,
+  digestDetails,
+  digestLine,
+  gapNotices,
+  missingWarnings,
+} from "../image/content/report.ts";
 import { getReady, obtainImage, wishOf } from "./baking.ts";
 import { imageKeeper } from "./image-files.ts";
 import { ownAccount } from "./own-account.ts";
@@ -11,22 +17,17 @@ import { copiesOf, everywhere, type Regions } from "./region-images.ts";
 import type { ImageSource } from "./release-order.ts";
 import type { DeployRequest } from "./request.ts";
 
-/** The digest of this commit's content, with the list of what went in for those who debug. */
+/** The digest of what is checked out, with what it covers and what it may not cover. */
 export async function findDigest(request: DeployRequest, ports: Ports): Promise<Digest> {
   const recipe = { ...request.application.image, vars: request.vars };
-  const files = await imageKeeper(request, ports).files();
-  const outside = await linksOutside(recipe, files, ports.workspace);
-  if (outside.length > 0) {
-    const more = outside.length > 5 ? ` and ${outside.length - 5} more` : "";
-    ports.log.notice(
-      `Symbolic links of the content lead out of the repository: ${outside.slice(0, 5).join(", ")}${more}. What is there is no part of the image's identity`,
-    );
-  }
-  for (const file of files) ports.log.debug(`content: ${file.mode} ${file.object} ${file.path}`);
-  const digest = digestOf(recipe.template, files, request.vars);
-  ports.log.info(
-    `Content digest ${digest}: ${files.length} files, ${Object.keys(request.vars).length} variables`,
-  );
+  const found = await imageKeeper(request, ports).found();
+  for (const notice of gapNotices(found)) ports.log.notice(notice);
+  for (const warning of await missingWarnings(found, recipe, ports.workspace)) ports.log.warning(warning);
+  for (const line of digestDetails(found)) ports.log.debug(line);
+  const digest = digestOf(found.content);
+  ports.log.info(digestLine(digest, found));
+  const decidedLater = decidedAtBakeLine(found.facts);
+  if (decidedLater !== undefined) ports.log.info(decidedLater);
   ports.facts.publish({ image: { digest } });
   return digest;
 }

@@ -25,6 +25,8 @@ export interface DeployRequest extends RolloutRequest, RequiredRelease {
   readonly secretVars: Readonly<Record<string, string>>;
   /** Variables that the template marks sensitive: those of `vars` among them go to Packer as secrets do. */
   readonly sensitive: ReadonlySet<string>;
+  /** The job's environment as a template may read it, without secrets. */
+  readonly templateEnvironment: Readonly<Record<string, string | undefined>>;
   readonly rebake: Rebake;
   /** Let an environment go back to an ancestor of the commit that it runs. */
   readonly allowOlder: boolean;

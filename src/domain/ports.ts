@@ -34,6 +34,8 @@ export interface SubprocessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Standard input. */
   readonly input?: string;
+  /** How standard output becomes text. Default: `utf8`. `latin1`: one character per byte, for what need not be UTF-8. */
+  readonly encoding?: "latin1";
 }
 
 /** A program that goes on when this process dies, writing to a file that is followed. */

@@ -74,6 +74,10 @@ export function compareContent(before: string, after: string): ContentChanges {
     removed: [...old[kind].keys()].filter((key) => !now[kind].has(key)),
   });
   const [files, variables] = [difference("files"), difference("variables")];
+  const settings = SETTINGS.flatMap(([name]): string[] => {
+    const [was, is] = [old.settings.get(name) ?? "none", now.settings.get(name) ?? "none"];
+    return was === is ? [] : [`${name}: ${was} → ${is}`];
+  });
   const told = [
     ...variables.changed.map((name) => `${name} changed`),
     ...variables.added.map((name) => `${name} added`),
@@ -88,10 +92,7 @@ export function compareContent(before: string, after: string): ContentChanges {
     changed: files.changed.sort(byText),
     added: files.added.sort(byText),
     removed: files.removed.sort(byText),
-    variables: [
-      ...told.sort(byText),
-      ...(old.template === now.template ? [] : [`template: ${old.template} → ${now.template}`]),
-    ],
+    variables: [...settings, ...told.sort(byText)],
   };
 }
 
@@ -107,21 +108,50 @@ export function boundedContent(content: ContentChanges): ContentChanges {
 }
 
 interface ContentList {
-  template: string;
+  /** What Packer is told, by the names of {@link SETTINGS}. */
+  readonly settings: Map<string, string>;
   readonly files: Map<string, string>;
   readonly variables: Map<string, string>;
 }
 
+/** What a list has besides files and variables: its name for people, and what its line begins with. */
+const SETTINGS = [
+  // If it changes, every digest does, whatever else is the same.
+  ["digest format", "format"],
+  ["template", "template"],
+  ["working directory", "working-directory"],
+  ["variable files", "var-file"],
+  ["only", "only"],
+  ["except", "except"],
+] as const;
+
+/** The format of lists that do not name it. */
+const FIRST_FORMAT = "1";
+
 function readContent(content: string): ContentList {
-  const list: ContentList = { template: "", files: new Map(), variables: new Map() };
+  const list: ContentList = {
+    settings: new Map([["digest format", FIRST_FORMAT]]),
+    files: new Map(),
+    variables: new Map(),
+  };
   for (const line of content.split("\n")) {
     const [, what = "", value = "", path = ""] = /^(\S+) (\S+)(?: (.*))?$/.exec(line) ?? [];
-    if (what === "var") list.variables.set(value, path);
-    else if (what === "template") list.template = line.slice("template ".length);
+    const [setting] = SETTINGS.find(([, kind]) => line.startsWith(`${kind} `)) ?? [];
+    if (setting !== undefined) addSetting(list.settings, setting, line.slice(line.indexOf(" ") + 1));
+    else if (what === "var") list.variables.set(value, path);
+    else if (what === "env") list.variables.set(`${value} of the environment`, path);
     else if (/^\d{6}$/.test(what)) list.files.set(path, `${what} ${value}`);
   }
   return list;
 }
+
+/** Of several lines of a kind the order counts: variable files. */
+function addSetting(settings: Map<string, string>, name: string, value: string): void {
+  const known = name === "digest format" || name === "template" ? undefined : settings.get(name);
+  settings.set(name, known === undefined ? value : `${known}, ${value}`);
+}
+
+const isSetting = (text: string): boolean => SETTINGS.some(([name]) => text.startsWith(`${name}: `));
 
 /** `2 files changed (app/server.py, packer/web.pkr.hcl), variable nginx_version changed`; empty where nothing is. */
 export function describeContent({ counts, changed, added, removed, variables }: ContentChanges): string {
@@ -133,7 +163,7 @@ export function describeContent({ counts, changed, added, removed, variables }: 
     ...files("changed", counts.changed, changed),
     ...files("added", counts.added, added),
     ...files("removed", counts.removed, removed),
-    ...told.map((text) => (text.startsWith("template: ") ? text : `variable ${text}`)),
+    ...told.map((text) => (isSetting(text) ? text : `variable ${text}`)),
     ...(left > 0 ? [count(left, "more variable")] : []),
   ]
     .map(printable)
@@ -146,7 +176,7 @@ export function listContent({ changed, added, removed, variables }: ContentChang
     ...changed.map((path) => `changed: ${path}`),
     ...added.map((path) => `added: ${path}`),
     ...removed.map((path) => `removed: ${path}`),
-    ...variables.map((text) => `variable: ${text}`),
+    ...variables.map((text) => (isSetting(text) ? text : `variable: ${text}`)),
   ].map(printable);
 }
 

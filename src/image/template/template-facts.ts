@@ -4,6 +4,7 @@ import type { ImageRecipe } from "../../domain/application.ts";
 import { type BuilderFacts, type BuildFacts, buildersIn, buildsIn } from "./builders.ts";
 import { type DecidedAtBake, decidedAtBakeIn } from "./decided-at-bake.ts";
 import { readHclTemplate } from "./hcl-text.ts";
+import { outputsIn } from "./outputs.ts";
 import {
   type FileReference,
   type Folders,
@@ -62,6 +63,8 @@ export interface TemplateFacts {
   readonly variableFiles: readonly string[];
   readonly references: readonly FileReference[];
   readonly unresolved: readonly UnresolvedReference[];
+  /** Files of the repository that a bake writes, such as a manifest; relative to its root. */
+  readonly outputs: readonly string[];
   readonly variables: readonly DeclaredVariable[];
   readonly assignments: readonly VariableAssignment[];
   readonly environment: readonly EnvironmentReference[];
@@ -95,6 +98,7 @@ export async function readTemplateFacts(
     variableFiles: files.variables.map(({ source }) => source.path),
     references: unique(collected.flatMap(({ references }) => references)),
     unresolved: unique(collected.flatMap(({ unresolved }) => unresolved)),
+    outputs: outputsIn(files, evaluation, folders),
     variables: declarations.map(declaredVariable),
     assignments: assignmentsIn(files).map(({ name, place }) => ({ name, place })),
     environment: declarations.filter(({ sensitive }) => !sensitive).flatMap(environmentOf),

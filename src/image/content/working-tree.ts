@@ -1,0 +1,269 @@
+import { lstat } from "node:fs/promises";
+import { posix } from "node:path";
+import { KilnError } from "../../domain/errors.ts";
+import { type GitFolder, recordsOf, runGit } from "../git.ts";
+import { diskPath, isWithin, pathOfBytes } from "./paths.ts";
+
+/** A repository whose working tree is, or lies in, the checkout: the checkout itself, a submodule, another checkout. */
+export interface NestedRepository extends GitFolder {
+  /** Where it lies in the checkout; empty for the checkout itself. */
+  readonly prefix: string;
+  /** The hash that its object ids are made with. */
+  algorithm: "sha1" | "sha256";
+}
+
+/** What git's index says about a file. */
+export interface IndexEntry {
+  /** `100644`, `100755` (executable), `120000` (symbolic link). */
+  readonly mode: string;
+  /** The object's id: the hash of what git stores, which filters may make different from what is on disk. */
+  readonly object: string;
+  /** Bytes on disk when git last compared the file with the index. */
+  readonly size: number;
+  /** The file on disk has not changed since then, and no filter program decides its bytes. */
+  readonly unchanged: boolean;
+  /** Git does not expect it on disk: a sparse checkout, or `git update-index --skip-worktree`. */
+  readonly skipped: boolean;
+}
+
+/** A file or symbolic link of the working tree, which may be missing on disk if git tracks it. */
+export interface TreeEntry {
+  /** Relative to the checkout's root. */
+  readonly path: string;
+  readonly repository: NestedRepository;
+  /** Undefined for a file that git does not track. */
+  readonly index: IndexEntry | undefined;
+  /** Git's rules (`.gitignore`) say that it is not to be tracked. */
+  readonly ignored: boolean;
+  /** `.gitattributes` names a filter or an encoding for it, such as `filter=lfs`. */
+  readonly filtered: boolean;
+}
+
+/** The files of a checkout, as far as they were asked for, with those of the repositories in it. */
+export class WorkingTree {
+  /** By path. */
+  readonly entries = new Map<string, TreeEntry>();
+  /** Submodules that are not checked out. */
+  readonly absentSubmodules = new Set<string>();
+  readonly #root: NestedRepository;
+  readonly #listed: string[] = [];
+
+  constructor({ folder, subprocess }: GitFolder) {
+    this.#root = { folder, subprocess, prefix: "", algorithm: "sha1" };
+  }
+
+  /**
+   * Adds all files at or below some paths; `.` is the whole checkout. Paths that were listed before cost nothing.
+   * @throws KilnError if git cannot read the checkout
+   */
+  async list(paths: Iterable<string>): Promise<void> {
+    const roots = outermost(
+      [...paths].filter((path) => !this.#listed.some((known) => isWithin(path, known))),
+    );
+    if (roots.length === 0) return;
+    this.#listed.push(...roots);
+    await this.#scan(this.#root, roots, false);
+  }
+
+  /** @param roots relative to the repository's own root */
+  async #scan(repository: NestedRepository, roots: readonly string[], ignored: boolean): Promise<void> {
+    const borders = await bordersOf(repository, roots);
+    const found = await listFiles(
+      repository,
+      outermost(roots.map((root) => borders.find((border) => isWithin(root, border)) ?? root)),
+    );
+    for (const file of found.files) {
+      const path = posix.join(repository.prefix, file.path);
+      this.entries.set(path, { ...file, path, repository, ignored: ignored || file.ignored });
+    }
+    const nested = found.repositories.map(async (inner): Promise<void> => {
+      const path = posix.join(repository.prefix, inner.path);
+      const folder = posix.join(repository.folder, inner.path);
+      if (!(await exists(diskPath(folder, ".git")))) {
+        this.absentSubmodules.add(path);
+        return;
+      }
+      const within = roots
+        .filter((root) => isWithin(root, inner.path))
+        .map((root) => posix.relative(inner.path, root) || ".");
+      await this.#scan(
+        { ...this.#root, folder, prefix: path },
+        within.length > 0 ? within : ["."],
+        ignored || inner.ignored,
+      );
+    });
+    await Promise.all(nested);
+  }
+}
+
+/** Some paths without those that lie in another of them. */
+function outermost(paths: readonly string[]): string[] {
+  const distinct = [...new Set(paths)];
+  return distinct.filter((path) => !distinct.some((other) => other !== path && isWithin(path, other)));
+}
+
+/** The submodules and other repositories that some paths lie in, which git does not look into. */
+async function bordersOf(repository: NestedRepository, roots: readonly string[]): Promise<readonly string[]> {
+  const ancestors = new Set(roots.flatMap((root) => (root === "." ? [] : upward(root))));
+  const checks = [...ancestors].map(async (path) =>
+    (await exists(diskPath(repository.folder, `${path}/.git`))) ? [path] : [],
+  );
+  const [present, submodules] = await Promise.all([Promise.all(checks), submodulePaths(repository)]);
+  return outermost([...present.flat(), ...submodules.filter((path) => ancestors.has(path))]);
+}
+
+/** `a`, `a/b`, `a/b/c` of `a/b/c`. */
+function upward(path: string): string[] {
+  const names = path.split("/");
+  return names.map((_, index) => names.slice(0, index + 1).join("/"));
+}
+
+/** Where the submodules belong, checked out or not. */
+async function submodulePaths(repository: NestedRepository): Promise<readonly string[]> {
+  if (!(await exists(diskPath(repository.folder, ".gitmodules")))) return [];
+  // 1: no such key.
+  const text = await runGit(
+    repository,
+    ["config", "-z", "-f", ".gitmodules", "--get-regexp", "^submodule\\..*\\.path$"],
+    { codes: [1] },
+  );
+  return recordsOf(text).map((record) =>
+    posix.normalize(pathOfBytes(record.slice(record.indexOf("\n") + 1))),
+  );
+}
+
+async function exists(place: string | Buffer): Promise<boolean> {
+  return lstat(place).then(
+    () => true,
+    () => false,
+  );
+}
+
+interface Listed {
+  readonly files: readonly Omit<TreeEntry, "repository">[];
+  readonly repositories: readonly { readonly path: string; readonly ignored: boolean }[];
+}
+
+/** What git knows of the files below some paths. Repositories in this one are named, not looked into. */
+async function listFiles(repository: NestedRepository, paths: readonly string[]): Promise<Listed> {
+  const specs = paths.map((path) => (path === "." ? path : `:(literal)${argument(path)}`));
+  const [tracked, changed, untracked, filtered] = await Promise.all([
+    // With sizes, which only --debug prints; -v tells what git has been told not to look at.
+    runGit(repository, ["ls-files", "-z", "--stage", "-v", "--debug", "--", ...specs]),
+    listChanged(repository, specs),
+    runGit(repository, ["ls-files", "-z", "--others", "--", ...specs]),
+    runGit(repository, ["ls-files", "-z", "--", ...specs, ":(exclude,attr:!filter !working-tree-encoding)"]),
+  ]);
+  const others = recordsOf(untracked);
+  const known = new Set(
+    others.length === 0
+      ? []
+      : recordsOf(
+          await runGit(repository, ["ls-files", "-z", "--others", "--exclude-standard", "--", ...specs]),
+        ),
+  );
+  const index = indexEntries(tracked, new Set(changed), new Set(recordsOf(filtered)));
+  repository.algorithm = await algorithmOf(repository, index[0]?.object);
+  const isFolder = (record: string): boolean => record.endsWith("/");
+  return {
+    files: [
+      ...index
+        .filter(({ mode }) => mode !== SUBMODULE)
+        .map(({ path, filtered, ...entry }) => ({ path, filtered, ignored: false, index: entry })),
+      ...others
+        .filter((record) => !isFolder(record))
+        .map((record) => ({
+          path: pathOfBytes(record),
+          filtered: false,
+          ignored: !known.has(record),
+          index: undefined,
+        })),
+    ],
+    repositories: [
+      ...index.filter(({ mode }) => mode === SUBMODULE).map(({ path }) => ({ path, ignored: false })),
+      ...others
+        .filter(isFolder)
+        .map((record) => ({ path: pathOfBytes(record.slice(0, -1)), ignored: !known.has(record) })),
+    ],
+  };
+}
+
+const SUBMODULE = "160000";
+
+/** @param object any object's id; undefined if none is known */
+async function algorithmOf(
+  repository: NestedRepository,
+  object: string | undefined,
+): Promise<"sha1" | "sha256"> {
+  if (object !== undefined) return object.length === 64 ? "sha256" : "sha1";
+  // 128, 129: a git that knows of one format only.
+  const format = await runGit(repository, ["rev-parse", "--show-object-format"], { codes: [128, 129] });
+  return format.trim() === "sha256" ? "sha256" : "sha1";
+}
+
+/** An argument of a program is UTF-8: a path that is not has to be listed with the whole folder that it lies in. */
+function argument(path: string): string {
+  let known = path;
+  while (!known.isWellFormed()) known = posix.dirname(known);
+  return known === "." ? "" : known;
+}
+
+/** Files whose type, mode, size or times differ from the index. None is compared by content, which would run filters. */
+async function listChanged(
+  repository: NestedRepository,
+  specs: readonly string[],
+): Promise<readonly string[]> {
+  // 1: none.
+  const names = await runGit(repository, ["config", "-z", "--name-only", "--get-regexp", "^filter\\."], {
+    codes: [1],
+  });
+  const filters = new Set(recordsOf(names).map((name) => name.slice(0, name.lastIndexOf("."))));
+  const settings = Object.fromEntries(
+    [...filters].flatMap((filter) => [
+      [`${filter}.clean`, ""],
+      [`${filter}.process`, ""],
+      [`${filter}.required`, "false"],
+    ]),
+  );
+  // Files of the index's own second are compared by content all the same: with the filters off.
+  return recordsOf(
+    await runGit(repository, ["diff-files", "-z", "--name-only", "--ignore-submodules=all", "--", ...specs], {
+      settings,
+    }),
+  );
+}
+
+/** The records of `git ls-files --stage -v --debug -z`: `H 100644 <object> 0<TAB>path<NUL>`, then lines about the file. */
+function indexEntries(
+  text: string,
+  changed: ReadonlySet<string>,
+  filtered: ReadonlySet<string>,
+): (IndexEntry & { readonly path: string; readonly filtered: boolean })[] {
+  const entries = [];
+  for (let at = 0; at < text.length;) {
+    const tab = text.indexOf("\t", at);
+    const end = text.indexOf("\0", tab);
+    const size = text.indexOf("\n  size: ", end);
+    const next = text.indexOf("\n", size + 1);
+    const [tag = "", mode = "", object = "", stage] = text.slice(at, tab).split(" ");
+    if (tab === -1 || end === -1 || size === -1 || next === -1 || stage === undefined)
+      throw new KilnError("git lists its index in a form that Kiln does not know", {
+        state: `Nothing was changed. \`git ls-files --stage -v --debug -z\` printed: ${JSON.stringify(text.slice(at, at + 200))}`,
+        next: "Use the git of the runner's image, or report this with the output of `git --version`.",
+      });
+    const record = text.slice(tab + 1, end);
+    const isFiltered = filtered.size > 0 && filtered.has(record);
+    entries.push({
+      path: pathOfBytes(record),
+      mode,
+      object,
+      size: Number.parseInt(text.slice(size + "\n  size: ".length, next), 10),
+      // Other tags: told to be taken as unchanged (small letters), not expected on disk (S), unmerged (M).
+      unchanged: tag === "H" && stage === "0" && !isFiltered && !(changed.size > 0 && changed.has(record)),
+      skipped: tag === "S" || tag === "s",
+      filtered: isFiltered,
+    });
+    at = next + 1;
+  }
+  return entries;
+}
