@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { open, type FileHandle } from "node:fs/promises";
 import { constants } from "node:os";
 import { basename, join } from "node:path";
-import { buffer } from "node:stream/consumers";
 import { setTimeout as after } from "node:timers/promises";
 import { getExecOutput } from "@actions/exec";
 import { LineSplitter } from "./line-splitter.ts";
@@ -55,17 +54,20 @@ async function runForBytes(
   // A program may end before it has read its input.
   child.stdin.on("error", () => undefined);
   child.stdin.end(options.input ?? "");
-  const [stdout, stderr, code] = await Promise.all([
-    buffer(child.stdout),
-    buffer(child.stderr),
-    new Promise<number>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (exit, signal) => {
-        resolve(exit ?? 128 + (signal === null ? 0 : constants.signals[signal]));
-      });
-    }),
-  ]);
-  return { code, stdout: stdout.toString(options.encoding), stderr: stderr.toString() };
+  const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []];
+  child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+  const code = await new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (exit, signal) => {
+      resolve(exit ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
+  });
+  return {
+    code,
+    stdout: Buffer.concat(stdout).toString(options.encoding),
+    stderr: Buffer.concat(stderr).toString(),
+  };
 }
 
 /**

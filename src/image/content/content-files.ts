@@ -199,7 +199,8 @@ class Search {
       if (identity.isPointer) this.pointers.push(path);
       const { mode, object } = identity;
       const { reason, because } = counted;
-      const file: CountedFile = { path, mode, object, reason, ...(because === undefined ? {} : { because }) };
+      const file: CountedFile =
+        because === undefined ? { path, mode, object, reason } : { path, mode, object, reason, because };
       this.#files.set(path, file);
       if (mode === LINK) links.push(file);
     }

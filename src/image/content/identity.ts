@@ -32,14 +32,11 @@ export async function identify(
   folder: string,
 ): Promise<ReadonlyMap<string, Identity>> {
   const found = new Map<string, Identity>();
-  const stored = await storedSizes(entries);
-  const read: TreeEntry[] = [];
-  for (const entry of entries) {
-    const { path, index, repository } = entry;
-    if (index?.unchanged === true && stored.get(repository)?.get(index.object) === index.size)
-      found.set(path, { mode: index.mode, object: index.object, isPointer: false });
-    else read.push(entry);
+  const certain = await certainEntries(entries);
+  for (const { path, index } of certain) {
+    if (index !== undefined) found.set(path, { mode: index.mode, object: index.object, isPointer: false });
   }
+  const read = entries.filter(({ path }) => !found.has(path));
   const behind = await foldersBehindLinks(read, folder);
   const queue = read.values();
   const work = async (): Promise<void> => {
@@ -54,34 +51,27 @@ export async function identify(
   return found;
 }
 
-/** Bytes of the objects that the index names for unchanged files, by repository. */
-async function storedSizes(
-  entries: readonly TreeEntry[],
-): Promise<ReadonlyMap<NestedRepository, ReadonlyMap<string, number>>> {
-  const objects = new Map<NestedRepository, Set<string>>();
-  for (const { index, repository } of entries) {
-    if (index?.unchanged !== true) continue;
-    const known = objects.get(repository);
-    if (known === undefined) objects.set(repository, new Set([index.object]));
-    else known.add(index.object);
-  }
-  const asked = [...objects].map(async ([repository, ids]) => {
+/** The entries whose bytes git's index is sure of. */
+async function certainEntries(entries: readonly TreeEntry[]): Promise<readonly TreeEntry[]> {
+  const unchanged = Map.groupBy(
+    entries.filter(({ index }) => index?.unchanged === true),
+    ({ repository }) => repository,
+  );
+  const certain = [...unchanged].map(async ([repository, all]) => {
+    // One line per object, in the order in which they are asked for: `<object> <size>`, or that it is missing.
     const text = await runGit(
       repository,
       ["cat-file", "--batch-check=%(objectname) %(objectsize)", "--buffer"],
-      {
-        input: `${[...ids].join("\n")}\n`,
-      },
+      { input: all.map(({ index }) => `${index?.object}\n`).join("") },
     );
-    const sizes = new Map<string, number>();
-    for (const line of text.split("\n")) {
-      const space = line.indexOf(" ");
-      // `<object> missing` is no number, and equal to no size.
-      sizes.set(line.slice(0, space), Number(line.slice(space + 1)));
-    }
-    return [repository, sizes] as const;
+    let at = 0;
+    return all.filter(({ index }) => {
+      const isStored = text.startsWith(`${index?.object} ${index?.size}\n`, at);
+      at = text.indexOf("\n", at) + 1;
+      return isStored;
+    });
   });
-  return new Map(await Promise.all(asked));
+  return (await Promise.all(certain)).flat();
 }
 
 /** The folders of some entries that are a link, or in one: somebody put it in a folder's place. */

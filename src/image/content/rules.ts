@@ -86,12 +86,14 @@ export class ContentRules {
     if (named !== undefined) return named;
     if (this.isReadByPacker(path)) return { reason: "template" };
     if (this.#outputs.has(path) || this.isTakenOut(path)) return undefined;
-    const reasons = upward(path).flatMap((folder) => {
-      const counted = this.#folders.get(folder);
-      return counted === undefined || (ignored && counted.whole !== true) ? [] : [counted];
-    });
-    if (this.#wanted.some((matches) => matches(path))) reasons.push({ reason: "inputs" });
-    return first(reasons);
+    let found: Counted | undefined;
+    if (this.#folders.size > 0) {
+      for (const folder of upward(path)) {
+        const counted = this.#folders.get(folder);
+        if (counted !== undefined && (!ignored || counted.whole === true)) found = earlier(found, counted);
+      }
+    }
+    return this.#wanted.some((matches) => matches(path)) ? earlier(found, INPUTS) : found;
   }
 
   /** True for the files that Packer itself reads of the template's folder. */
@@ -133,12 +135,12 @@ function upward(path: string): string[] {
   return found;
 }
 
-function first(reasons: readonly Counted[]): Counted | undefined {
-  return reasons.reduce<Counted | undefined>(
-    (best, each) =>
-      best === undefined || REASONS.indexOf(each.reason) < REASONS.indexOf(best.reason) ? each : best,
-    undefined,
-  );
+const INPUTS: Counted = { reason: "inputs" };
+
+/** Of two reasons the one that is given. */
+function earlier(one: Counted | undefined, other: Counted): Counted {
+  if (one === undefined) return other;
+  return REASONS.indexOf(other.reason) < REASONS.indexOf(one.reason) ? other : one;
 }
 
 function couldMatchBelow(pattern: string, folder: string): boolean {

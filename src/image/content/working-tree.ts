@@ -71,11 +71,9 @@ export class WorkingTree {
     const found = await listFiles(
       repository,
       outermost(roots.map((root) => borders.find((border) => isWithin(root, border)) ?? root)),
+      ignored,
     );
-    for (const file of found.files) {
-      const path = posix.join(repository.prefix, file.path);
-      this.entries.set(path, { ...file, path, repository, ignored: ignored || file.ignored });
-    }
+    for (const entry of found.entries) this.entries.set(entry.path, entry);
     const nested = found.repositories.map(async (inner): Promise<void> => {
       const path = posix.join(repository.prefix, inner.path);
       const folder = posix.join(repository.folder, inner.path);
@@ -140,12 +138,20 @@ async function exists(place: string | Buffer): Promise<boolean> {
 }
 
 interface Listed {
-  readonly files: readonly Omit<TreeEntry, "repository">[];
+  readonly entries: readonly TreeEntry[];
+  /** Relative to the root of the repository that they lie in. */
   readonly repositories: readonly { readonly path: string; readonly ignored: boolean }[];
 }
 
-/** What git knows of the files below some paths. Repositories in this one are named, not looked into. */
-async function listFiles(repository: NestedRepository, paths: readonly string[]): Promise<Listed> {
+/**
+ * What git knows about the files below some paths. Repositories in this one are named, not looked into.
+ * @param allIgnored the repository itself is ignored by the one that it lies in
+ */
+async function listFiles(
+  repository: NestedRepository,
+  paths: readonly string[],
+  allIgnored: boolean,
+): Promise<Listed> {
   const specs = paths.map((path) => (path === "." ? path : `:(literal)${argument(path)}`));
   const [tracked, changed, untracked, filtered] = await Promise.all([
     // With sizes, which only --debug prints; -v tells what git has been told not to look at.
@@ -154,38 +160,50 @@ async function listFiles(repository: NestedRepository, paths: readonly string[])
     runGit(repository, ["ls-files", "-z", "--others", "--", ...specs]),
     runGit(repository, ["ls-files", "-z", "--", ...specs, ":(exclude,attr:!filter !working-tree-encoding)"]),
   ]);
-  const others = recordsOf(untracked);
-  const known = new Set(
-    others.length === 0
-      ? []
-      : recordsOf(
-          await runGit(repository, ["ls-files", "-z", "--others", "--exclude-standard", "--", ...specs]),
-        ),
-  );
-  const index = indexEntries(tracked, new Set(changed), new Set(recordsOf(filtered)));
+  const index = indexRecords(tracked, new Set(changed), new Set(recordsOf(filtered)));
   repository.algorithm = await algorithmOf(repository, index[0]?.object);
-  const isFolder = (record: string): boolean => record.endsWith("/");
-  return {
-    files: [
-      ...index
-        .filter(({ mode }) => mode !== SUBMODULE)
-        .map(({ path, filtered, ...entry }) => ({ path, filtered, ignored: false, index: entry })),
-      ...others
-        .filter((record) => !isFolder(record))
-        .map((record) => ({
-          path: pathOfBytes(record),
-          filtered: false,
-          ignored: !known.has(record),
-          index: undefined,
-        })),
-    ],
-    repositories: [
-      ...index.filter(({ mode }) => mode === SUBMODULE).map(({ path }) => ({ path, ignored: false })),
-      ...others
-        .filter(isFolder)
-        .map((record) => ({ path: pathOfBytes(record.slice(0, -1)), ignored: !known.has(record) })),
-    ],
-  };
+  const others = recordsOf(untracked);
+  const known = others.length === 0 ? others : await listNotIgnored(repository, specs);
+  const notIgnored = new Set(known);
+  const isIgnored = (record: string): boolean => allIgnored || !notIgnored.has(record);
+  const entries: TreeEntry[] = [];
+  const repositories: { path: string; ignored: boolean }[] = [];
+  for (const record of index) {
+    const path = pathOfBytes(record.path);
+    if (record.mode === SUBMODULE) repositories.push({ path, ignored: allIgnored });
+    else {
+      const { filtered } = record;
+      entries.push({
+        path: below(repository, path),
+        repository,
+        index: record,
+        ignored: allIgnored,
+        filtered,
+      });
+    }
+  }
+  for (const record of others) {
+    const ignored = isIgnored(record);
+    if (record.endsWith("/")) repositories.push({ path: pathOfBytes(record.slice(0, -1)), ignored });
+    else {
+      const path = below(repository, pathOfBytes(record));
+      entries.push({ path, repository, index: undefined, ignored, filtered: false });
+    }
+  }
+  return { entries, repositories };
+}
+
+function below({ prefix }: NestedRepository, path: string): string {
+  return prefix === "" ? path : `${prefix}/${path}`;
+}
+
+async function listNotIgnored(
+  repository: NestedRepository,
+  specs: readonly string[],
+): Promise<readonly string[]> {
+  return recordsOf(
+    await runGit(repository, ["ls-files", "-z", "--others", "--exclude-standard", "--", ...specs]),
+  );
 }
 
 const SUBMODULE = "160000";
@@ -233,37 +251,49 @@ async function listChanged(
   );
 }
 
+/** An entry as it is printed: its path in bytes, and whether a filter program or an encoding is set for it. */
+interface IndexRecord extends IndexEntry {
+  readonly path: string;
+  readonly filtered: boolean;
+}
+
 /** The records of `git ls-files --stage -v --debug -z`: `H 100644 <object> 0<TAB>path<NUL>`, then lines about the file. */
-function indexEntries(
+function indexRecords(
   text: string,
   changed: ReadonlySet<string>,
   filtered: ReadonlySet<string>,
-): (IndexEntry & { readonly path: string; readonly filtered: boolean })[] {
-  const entries = [];
+): readonly IndexRecord[] {
+  const records: IndexRecord[] = [];
   for (let at = 0; at < text.length;) {
     const tab = text.indexOf("\t", at);
     const end = text.indexOf("\0", tab);
-    const size = text.indexOf("\n  size: ", end);
+    const size = text.indexOf(SIZE, end);
     const next = text.indexOf("\n", size + 1);
-    const [tag = "", mode = "", object = "", stage] = text.slice(at, tab).split(" ");
-    if (tab === -1 || end === -1 || size === -1 || next === -1 || stage === undefined)
-      throw new KilnError("git lists its index in a form that Kiln does not know", {
-        state: `Nothing was changed. \`git ls-files --stage -v --debug -z\` printed: ${JSON.stringify(text.slice(at, at + 200))}`,
-        next: "Use the git of the runner's image, or report this with the output of `git --version`.",
-      });
-    const record = text.slice(tab + 1, end);
-    const isFiltered = filtered.size > 0 && filtered.has(record);
-    entries.push({
-      path: pathOfBytes(record),
+    const header = /^([A-Za-z?]) (\d{6}) ([0-9a-f]{40,64}) (\d)$/.exec(text.slice(at, Math.max(at, tab)));
+    const [, tag, mode = "", object = "", stage] = header ?? [];
+    if (tag === undefined || end === -1 || size === -1 || next === -1) throw unknownForm(text.slice(at));
+    const path = text.slice(tab + 1, end);
+    const isFiltered = filtered.has(path);
+    records.push({
+      path,
       mode,
       object,
-      size: Number.parseInt(text.slice(size + "\n  size: ".length, next), 10),
+      size: Number.parseInt(text.slice(size + SIZE.length, next), 10),
       // Other tags: told to be taken as unchanged (small letters), not expected on disk (S), unmerged (M).
-      unchanged: tag === "H" && stage === "0" && !isFiltered && !(changed.size > 0 && changed.has(record)),
+      unchanged: tag === "H" && stage === "0" && !isFiltered && !changed.has(path),
       skipped: tag === "S" || tag === "s",
       filtered: isFiltered,
     });
     at = next + 1;
   }
-  return entries;
+  return records;
+}
+
+const SIZE = "\n  size: ";
+
+function unknownForm(text: string): KilnError {
+  return new KilnError("git lists its index in a form that Kiln does not know", {
+    state: `Nothing was changed. \`git ls-files --stage -v --debug -z\` printed: ${JSON.stringify(text.slice(0, 200))}`,
+    next: "Use the git of the runner's image, or report this with the output of `git --version`.",
+  });
 }
