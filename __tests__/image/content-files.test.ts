@@ -44,6 +44,10 @@ describe("without inputs", () => {
     expect(await pathsIn(folder, { template: "packer/api" })).toStrictEqual(["packer/api/api.pkr.hcl"]);
   });
 
+  test.each(["./packer", "packer/", "packer/."])("%s is the folder packer", async (template) => {
+    expect(await pathsIn(folder, { template })).toStrictEqual(await pathsIn(folder, { template: "packer" }));
+  });
+
   test("a folder that git does not track yet can be the template", async () => {
     checkout.write("packer/new/new.pkr.hcl", "# new\n");
     expect(await pathsIn(folder, { template: "packer/new" })).toStrictEqual(["packer/new/new.pkr.hcl"]);

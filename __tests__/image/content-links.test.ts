@@ -167,6 +167,15 @@ test("an absolute link, and one that leads out and back in, are followed", async
   ]);
 });
 
+test("a link in a folder that is uploaded leads to what git ignores too", async () => {
+  checkout.write(".gitignore", "*.log\n");
+  checkout.write("shared/x.log", "x");
+  link("../shared", "packer/shared");
+  const place = { file: "packer/web.pkr.hcl", line: 1, column: 1 };
+  const references = [{ path: "packer", attribute: "source", place, required: true }];
+  expect(await pathsIn(folder, {}, { references })).toContain("shared/x.log");
+});
+
 describe("a template behind a link", () => {
   test("counts with the link: a link in the folder's place", async () => {
     checkout.write("images/web/web.pkr.hcl", "# web\n");

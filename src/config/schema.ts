@@ -49,7 +49,7 @@ const image = z
       .max(200, "must be at most 200 patterns")
       .optional()
       .describe(
-        "Globs of the files that decide the image's content, besides the template. Default: the template's folder",
+        "Globs of the files that decide the image, besides the template and what it refers to; `!` takes files out. Default: the template's folder",
       ),
     vars: z
       .record(

@@ -99,6 +99,8 @@ async function notStarted(folder: string, cause: unknown): Promise<KilnError> {
     ))
   )
     return noCheckout(folder, "Nothing was changed. There is no such folder.");
+  const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+  if (!isMissing) return new KilnError("git could not be started", { state: "Nothing was changed.", cause });
   return new KilnError("git is not installed on this runner", {
     state: `Nothing was changed. Kiln reads ${folder} with git.`,
     next: "Install git in the job's container or on the runner, before actions/checkout runs: without git it downloads the files without a repository.",

@@ -4,7 +4,7 @@ import type { ImageRecipe } from "../../domain/application.ts";
 import { InvalidInputError, KilnError, type Problem } from "../../domain/errors.ts";
 import type { GitFolder } from "../git.ts";
 import type { FileReference } from "../template/template-facts.ts";
-import type { ContentFile } from "./digest.ts";
+import { type ContentFile, quoted } from "./digest.ts";
 import { type Identity, identify } from "./identity.ts";
 import { type Resolved, resolvePath } from "./links.ts";
 import { byText, diskPath, isWithin } from "./paths.ts";
@@ -110,7 +110,7 @@ function addNamed(rules: ContentRules, { path, counted, resolved, reference }: N
 }
 
 function leadsOutside(path: string): KilnError {
-  return new KilnError(`${path} is a symbolic link that leads out of the repository`, {
+  return new KilnError(`${quoted(path)} is a symbolic link that leads out of the repository`, {
     state: "Nothing was changed.",
     next: "Commit the file itself: what Packer builds from has to be in the commit that is released.",
   });
@@ -208,9 +208,9 @@ class Search {
   }
 
   /** @returns what has to be listed, so that what the link leads to counts */
-  async #follow({ path, reason }: CountedFile): Promise<readonly string[]> {
+  async #follow({ path }: CountedFile): Promise<readonly string[]> {
     const { links, end } = await resolvePath(this.#folder, path);
-    const counted: Counted = { reason: "link", because: path, whole: reason === "reference" };
+    const counted: Counted = { reason: "link", because: path, whole: this.#rules.isWhole(path) };
     for (const link of links) this.#rules.addFile(link, counted);
     if (end.kind === "outside") {
       if (this.#rules.isReadByPacker(path)) throw leadsOutside(path);
@@ -229,7 +229,7 @@ const NAMED = 5;
 
 function some(paths: readonly string[]): string {
   const more = paths.length > NAMED ? ` and ${paths.length - NAMED} more` : "";
-  return `${paths.toSorted().slice(0, NAMED).join(", ")}${more}`;
+  return `${paths.toSorted().slice(0, NAMED).map(quoted).join(", ")}${more}`;
 }
 
 /** @throws InvalidInputError if the checkout lacks content: everything that is missing, with the remedies */

@@ -5,6 +5,7 @@ import { type FileHandle, lstat, open, realpath } from "node:fs/promises";
 import { posix } from "node:path";
 import { KilnError } from "../../domain/errors.ts";
 import { runGit } from "../git.ts";
+import { quoted } from "./digest.ts";
 import { linkBytes } from "./links.ts";
 import { diskPath } from "./paths.ts";
 import type { NestedRepository, TreeEntry } from "./working-tree.ts";
@@ -109,7 +110,7 @@ async function readIdentity(entry: TreeEntry, folder: string): Promise<Identity 
     return { mode: modeOf(stat.mode), object, isPointer: isPointer(start, entry) };
   } catch (cause) {
     if (cause instanceof KilnError) throw cause;
-    throw new KilnError(`The file ${path} cannot be read`, {
+    throw new KilnError(`The file ${quoted(path)} cannot be read`, {
       state: `Nothing was changed. ${cause instanceof Error ? cause.message : String(cause)}`,
       next: "Make it readable for the user that this step runs as: Packer has to read it too.",
       cause,
@@ -150,7 +151,7 @@ async function hashFile(
     }
     if (position === size) return { object: hash.digest("hex"), start };
   }
-  throw new KilnError(`The file ${path} changes while Kiln reads it`, {
+  throw new KilnError(`The file ${quoted(path)} changes while Kiln reads it`, {
     state: "Nothing was changed.",
     next: "Let the step that writes it end before this one begins.",
   });

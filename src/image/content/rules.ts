@@ -37,10 +37,12 @@ export class ContentRules {
 
   /** @param outputs files that the template itself writes */
   constructor(
-    { template, inputs = [] }: Pick<ImageRecipe, "template" | "inputs">,
+    recipe: Pick<ImageRecipe, "template" | "inputs">,
     templateIsFolder: boolean,
     outputs: ReadonlySet<string>,
   ) {
+    const { inputs = [] } = recipe;
+    const template = posix.normalize(recipe.template).replace(/\/$/, "");
     this.#template = template;
     this.#outputs = outputs;
     this.patterns = inputs.filter((pattern) => !pattern.startsWith("!"));
@@ -104,6 +106,13 @@ export class ContentRules {
   /** A pattern of `inputs` that matches none of some paths; undefined if each matches one. */
   idlePattern(paths: readonly string[]): string | undefined {
     return this.patterns.find((_, index) => !paths.some((path) => this.#wanted[index]?.(path) === true));
+  }
+
+  /** True if the template refers to a path, or to a folder that it lies in: what git ignores there counts too. */
+  isWhole(path: string): boolean {
+    return [this.#files.get(path), ...upward(path).map((folder) => this.#folders.get(folder))].some(
+      (counted) => counted?.whole === true,
+    );
   }
 
   isTakenOut(path: string): boolean {
