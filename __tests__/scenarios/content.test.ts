@@ -139,7 +139,7 @@ describe("dry runs", () => {
       /::warning::packer\/web\.pkr\.hcl:30: script refers to local\/run\.sh, which does not exist\. It exists relative to the template's folder: set `working-directory: packer`/,
     );
     expect(log).toMatch(
-      /::notice::Kiln cannot tell which files the template refers to at packer\/web\.pkr\.hcl:33 \X\. Make sure that `inputs` lists them/,
+      /::notice::Kiln cannot tell which files the template refers to at packer\/web\.pkr\.hcl:33 \(script: uuidv4\(\)\)\. Make sure that `inputs` lists them/,
     );
     await stage.write(".github/kiln.yml", config("working-directory: packer"));
     expect((await plan()).log).not.toContain("does not exist");
