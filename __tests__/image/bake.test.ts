@@ -147,6 +147,32 @@ describe("a bake that makes images", () => {
     expect(started).toMatchObject([{ pid: 4242, output: "packer.log", region: "eu-west-1" }]);
   });
 
+  test("runs Packer in the working directory, for the builds that are selected", async () => {
+    programs.output = SUCCESS;
+    mkdirSync(join(folder, "packer"));
+    const recipe = {
+      ...ORDER.recipe,
+      template: "packer/web.pkr.hcl",
+      workingDirectory: "packer",
+      only: ["amazon-ebs.web"],
+      except: ["amazon-ebs.worker"],
+    };
+    await bake({ ...ORDER, recipe }, READY, tools);
+    expect(programs.started.map(({ args, options }) => ({ args, cwd: options.cwd }))).toStrictEqual([
+      {
+        args: [
+          "build",
+          "-color=false",
+          "-only=amazon-ebs.web",
+          "-except=amazon-ebs.worker",
+          "-var-file=a.pkrvars.hcl",
+          "web.pkr.hcl",
+        ],
+        cwd: join(folder, "packer"),
+      },
+    ]);
+  });
+
   test("shows each line, and each phase as it begins, once", async () => {
     programs.output = [
       "==> amazon-ebs.web: Prevalidating any provided VPC information",
@@ -367,6 +393,36 @@ describe("before a bake", () => {
       "ghs_token",
       undefined,
     ]);
+  });
+
+  test("Packer runs in the working directory, and validates the builds that are selected", async () => {
+    answers({});
+    mkdirSync(join(folder, "packer"));
+    writeFileSync(join(folder, "common.pkrvars.hcl"), 'nginx = "1.0"\n');
+    const recipe = {
+      ...ORDER.recipe,
+      template: "packer/web.pkr.hcl",
+      varFiles: ["common.pkrvars.hcl"],
+      workingDirectory: "packer",
+      only: ["amazon-ebs.web"],
+    };
+    const { call } = await prepareBake({ ...ORDER, recipe }, tools);
+    expect(programs.calls.map(({ args, options }) => ({ args, cwd: options.cwd }))).toStrictEqual([
+      { args: ["version"], cwd: folder },
+      { args: ["init", "web.pkr.hcl"], cwd: join(folder, "packer") },
+      {
+        args: [
+          "validate",
+          "-only=amazon-ebs.web",
+          "-var-file=../common.pkrvars.hcl",
+          "-var",
+          "nginx=1.26",
+          "web.pkr.hcl",
+        ],
+        cwd: join(folder, "packer"),
+      },
+    ]);
+    expect(call.env["PKR_VAR_inventory_file"]).toBe(join(folder, "temporary", "kiln-inventory"));
   });
 
   test.each([

@@ -1,8 +1,13 @@
-import { describe, expect, test } from "vitest";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ImageRecipe } from "../../src/domain/application.ts";
 import type { KilnError } from "../../src/domain/errors.ts";
 import {
   findPacker,
   hclMap,
+  invocationOf,
   isLegacyTemplate,
   passVariables,
   type Variables,
@@ -87,6 +92,94 @@ test.each([
   ["packer/pkr.hcl", false, true],
 ])("%s (folder: %s) is a legacy template: %s", (template, isFolder, legacy) => {
   expect(isLegacyTemplate(template, isFolder)).toBe(legacy);
+});
+
+describe("where Packer runs", () => {
+  let folder: string;
+  const recipe = (more: Partial<ImageRecipe>): ImageRecipe => ({
+    template: "packer/web.pkr.hcl",
+    inputs: undefined,
+    vars: {},
+    varFiles: ["packer/web.pkrvars.hcl", "common.pkrvars.hcl"],
+    maxAge: undefined,
+    ...more,
+  });
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "unit-packer-"));
+    mkdirSync(join(folder, "packer/images"), { recursive: true });
+    mkdirSync(join(folder, "packer-old"));
+    writeFileSync(join(folder, "packer/web.pkr.hcl"), "");
+    symlinkSync("packer/images", join(folder, "linked"));
+    symlinkSync("/", join(folder, "outside"));
+  });
+
+  afterEach(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test("is the repository's root by default", async () => {
+    expect(await invocationOf(recipe({}), folder)).toStrictEqual({
+      cwd: folder,
+      template: "packer/web.pkr.hcl",
+      varFiles: ["packer/web.pkrvars.hcl", "common.pkrvars.hcl"],
+      selection: [],
+    });
+  });
+
+  test.each([
+    [".", ".", "packer/web.pkr.hcl", ["packer/web.pkrvars.hcl", "common.pkrvars.hcl"]],
+    ["packer", "packer", "web.pkr.hcl", ["web.pkrvars.hcl", "../common.pkrvars.hcl"]],
+    ["packer/images", "packer/images", "../web.pkr.hcl", ["../web.pkrvars.hcl", "../../common.pkrvars.hcl"]],
+    [
+      "packer-old",
+      "packer-old",
+      "../packer/web.pkr.hcl",
+      ["../packer/web.pkrvars.hcl", "../common.pkrvars.hcl"],
+    ],
+    // A link to a folder at another depth: `..` starts from where it leads to.
+    ["linked", "packer/images", "../web.pkr.hcl", ["../web.pkrvars.hcl", "../../common.pkrvars.hcl"]],
+  ])("%s: the paths start there", async (workingDirectory, cwd, template, varFiles) => {
+    expect(await invocationOf(recipe({ workingDirectory }), folder)).toStrictEqual({
+      cwd: join(folder, cwd),
+      template,
+      varFiles,
+      selection: [],
+    });
+  });
+
+  test("a template that is the working directory itself is `.`", async () => {
+    const { template } = await invocationOf(
+      recipe({ template: "packer", workingDirectory: "packer" }),
+      folder,
+    );
+    expect(template).toBe(".");
+  });
+
+  test("a template whose name begins like an option is no option", async () => {
+    const { template } = await invocationOf(
+      recipe({ template: "packer/-x.pkr.hcl", workingDirectory: "packer" }),
+      folder,
+    );
+    expect(template).toBe("./-x.pkr.hcl");
+  });
+
+  test.each(["missing", "packer/web.pkr.hcl", "outside", "outside/tmp"])(
+    "%s is refused",
+    async (workingDirectory) => {
+      await expect(invocationOf(recipe({ workingDirectory }), folder)).rejects.toThrow(
+        `The working-directory ${workingDirectory} is not a folder of the repository`,
+      );
+    },
+  );
+
+  test("only and except are options", async () => {
+    const { selection } = await invocationOf(
+      recipe({ only: ["amazon-ebs.web", "*.api"], except: ["amazon-ebs.old"] }),
+      folder,
+    );
+    expect(selection).toStrictEqual(["-only=amazon-ebs.web,*.api", "-except=amazon-ebs.old"]);
+  });
 });
 
 const VARIABLES: Variables = {

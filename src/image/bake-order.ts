@@ -30,7 +30,7 @@ export interface BakeTools {
   readonly clock: Clock;
   readonly log: Log;
   readonly subprocess: Subprocess;
-  /** The repository's folder; Packer runs there. */
+  /** The repository's folder. */
   readonly folder: string;
   /** A private folder that ends with the job. */
   readonly temporaryFolder: string;

@@ -9,11 +9,12 @@ import { inventoryFile } from "./inventory-file.ts";
 import {
   findPacker,
   hclMap,
+  type Invocation,
+  invocationOf,
   isLegacyTemplate,
   PACKER_ENVIRONMENT,
   type PackerCall,
   passVariables,
-  pathArgument,
 } from "./packer.ts";
 import { automaticVariableFiles } from "./sensitive-variables.ts";
 
@@ -27,6 +28,7 @@ const MAX_OUTPUT = 20_000;
  */
 export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<BakeReady> {
   const { recipe } = order;
+  const invocation = await invocationOf(recipe, tools.folder);
   const packer = await findPacker(tools.subprocess, tools.folder);
   const isFolder = await stat(join(tools.folder, recipe.template)).then(
     (found) => found.isDirectory(),
@@ -45,15 +47,16 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
       },
       vars: recipe.vars,
       secretVars: order.secretVars,
-      varFiles: recipe.varFiles,
+      varFiles: invocation.varFiles,
       sensitive: order.sensitive,
     },
     await readVariableFiles(recipe, isFolder, tools.folder),
     secretFile(tools),
   );
-  if (packer.hasInit && !legacy)
-    await run(["init", pathArgument(recipe.template)], "packer init", order, tools, call);
-  await run(["validate", ...call.args, pathArgument(recipe.template)], "packer validate", order, tools, call);
+  const { template, selection } = invocation;
+  const preparation = { order, tools, call, cwd: invocation.cwd };
+  if (packer.hasInit && !legacy) await run(["init", template], preparation);
+  await run(["validate", ...selection, ...call.args, template], preparation);
   return { packer, call };
 }
 
@@ -71,16 +74,18 @@ function secretFile({ temporaryFolder }: BakeTools): string {
   return join(temporaryFolder, "kiln-secret-vars.json");
 }
 
-async function run(
-  args: readonly string[],
-  what: string,
-  order: BakeOrder,
-  tools: BakeTools,
-  call: PackerCall,
-): Promise<void> {
+/** What the short calls of Packer before a bake have in common. */
+interface Preparation extends Pick<Invocation, "cwd"> {
+  readonly order: BakeOrder;
+  readonly tools: BakeTools;
+  readonly call: PackerCall;
+}
+
+async function run(args: readonly string[], { order, tools, call, cwd }: Preparation): Promise<void> {
+  const what = `packer ${args[0] ?? ""}`;
   const finished = await withSecretFile(call, tools, () =>
     tools.subprocess.run("packer", args, {
-      cwd: tools.folder,
+      cwd,
       inherits: "everything",
       env: {
         ...environment(order),

@@ -4,7 +4,7 @@ import type { Baked, BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
 import { environment, withSecretFile } from "./bake-preparation.ts";
 import { BakeProgress } from "./bake-progress.ts";
 import { inventoryFile, readInventory } from "./inventory-file.ts";
-import { pathArgument } from "./packer.ts";
+import { invocationOf } from "./packer.ts";
 
 /**
  * Runs `packer build` and follows its output. Packer runs detached with its output in a file, so that it can clean up
@@ -16,12 +16,13 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
   const progress = new BakeProgress(tools);
   // An earlier bake of this job may have left one: that would be another image's.
   await rm(inventoryFile(tools), { force: true });
+  const { cwd, template, selection } = await invocationOf(order.recipe, tools.folder);
   const code = await withSecretFile(ready.call, tools, async () => {
     const program = await tools.subprocess.start(
       "packer",
-      ["build", "-color=false", ...ready.call.args, pathArgument(order.recipe.template)],
+      ["build", "-color=false", ...selection, ...ready.call.args, template],
       {
-        cwd: tools.folder,
+        cwd,
         inherits: "everything",
         env: { ...environment(order), ...ready.call.env },
         onLine: (line) => {

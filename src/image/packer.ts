@@ -1,3 +1,6 @@
+import { realpath, stat } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
+import type { ImageRecipe } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { Subprocess } from "../domain/ports.ts";
 
@@ -61,6 +64,55 @@ export function isLegacyTemplate(template: string, isFolder: boolean): boolean {
 /** A path as an argument: one that begins like an option is none. */
 export function pathArgument(path: string): string {
   return path.startsWith("-") ? `./${path}` : path;
+}
+
+/** Where Packer runs, and what it is called with because of that. */
+export interface Invocation {
+  /** Packer's working directory. */
+  readonly cwd: string;
+  /** The template as an argument, relative to `cwd`. */
+  readonly template: string;
+  /** Relative to `cwd`. */
+  readonly varFiles: readonly string[];
+  /** The options `-only` and `-except`, which `validate` and `build` take and `init` does not. */
+  readonly selection: readonly string[];
+}
+
+/**
+ * How Packer is called for a recipe. The paths of a recipe are relative to the repository's root; Packer resolves the
+ * arguments, and relative paths in the template, against its working directory.
+ * @param folder the repository's folder
+ * @throws KilnError if `working-directory` is not a folder of the repository
+ */
+export async function invocationOf(recipe: ImageRecipe, folder: string): Promise<Invocation> {
+  const { template, varFiles, workingDirectory, only, except } = recipe;
+  const selection = [
+    ...(only === undefined ? [] : [`-only=${only.join(",")}`]),
+    ...(except === undefined ? [] : [`-except=${except.join(",")}`]),
+  ];
+  if (workingDirectory === undefined) {
+    return { cwd: folder, template: pathArgument(template), varFiles, selection };
+  }
+  // Packer's `..` starts from the folder that a symbolic link leads to.
+  const [root, cwd] = await Promise.all([realpath(folder), realFolder(join(folder, workingDirectory))]);
+  if (cwd === undefined || (cwd !== root && !cwd.startsWith(`${root}${sep}`))) {
+    throw new KilnError(`The working-directory ${workingDirectory} is not a folder of the repository`, {
+      state: "Nothing was changed.",
+      next: "Correct `image.working-directory` in the config file. It is relative to the repository's root.",
+    });
+  }
+  const fromThere = (path: string): string => relative(cwd, join(root, path)) || ".";
+  return { cwd, template: pathArgument(fromThere(template)), varFiles: varFiles.map(fromThere), selection };
+}
+
+/** The folder at a path, without symbolic links; undefined if there is none. */
+async function realFolder(path: string): Promise<string | undefined> {
+  try {
+    const real = await realpath(path);
+    return (await stat(real)).isDirectory() ? real : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export interface Variables {
