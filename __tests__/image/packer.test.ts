@@ -6,7 +6,6 @@ import type { ImageRecipe } from "../../src/domain/application.ts";
 import type { KilnError } from "../../src/domain/errors.ts";
 import {
   findPacker,
-  hclMap,
   invocationOf,
   isLegacyTemplate,
   passVariables,
@@ -295,20 +294,5 @@ describe("variables of a legacy template", () => {
     const call = passVariables(true, { ...VARIABLES, secretVars: {} }, [], SECRET_FILE);
     expect(call.secretFile).toBeUndefined();
     expect(call.args.filter((argument) => argument.includes(SECRET_FILE))).toStrictEqual([]);
-  });
-});
-
-describe("a map as an HCL expression", () => {
-  test.each<[map: Record<string, string>, expression: string]>([
-    [{}, "{}"],
-    [{ "kiln:version": "1.0" }, '{"kiln:version":"1.0"}'],
-    [{ a: '"\\' }, '{"a":"\\"\\\\"}'],
-    [{ a: "one\ntwo" }, '{"a":"one\\ntwo"}'],
-    [{ branch: "${env(1)}" }, '{"branch":"$${env(1)}"}'],
-    [{ branch: "%{if true}x" }, '{"branch":"%%{if true}x"}'],
-    [{ "${a}": "${b}${c}" }, '{"$${a}":"$${b}$${c}"}'],
-    [{ a: "$ { % {" }, '{"a":"$ { % {"}'],
-  ])("%j is %s", (map, expression) => {
-    expect(hclMap(map)).toBe(expression);
   });
 });

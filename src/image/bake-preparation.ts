@@ -5,10 +5,10 @@ import { KilnError } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
 import { shortened } from "../domain/printable.ts";
 import type { BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
+import { hclMap } from "./hcl-expression.ts";
 import { inventoryFile } from "./inventory-file.ts";
 import {
   findPacker,
-  hclMap,
   type Invocation,
   invocationOf,
   isLegacyTemplate,

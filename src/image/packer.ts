@@ -180,9 +180,3 @@ function isSetIn(texts: readonly string[], name: string): boolean {
   const assignment = new RegExp(`(?:^[ \\t]*|[{,]\\s*)"?${name.replaceAll("-", "\\-")}"?\\s*[=:]`, "m");
   return texts.some((text) => assignment.test(text));
 }
-
-/** A map as an HCL expression; `\${` and `%{` would begin a template. */
-export function hclMap(map: Readonly<Record<string, string>>): string {
-  // By a function: in a replacement's text, `$$` means one `$`.
-  return JSON.stringify(map).replace(/[$%](?=\{)/g, (sign) => sign + sign);
-}
