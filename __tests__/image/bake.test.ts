@@ -468,6 +468,16 @@ describe("before a bake", () => {
   });
 
   test.each([
+    ["HCL", "Error: Unsupported argument\n\n  on web.pkr.hcl line 3, in source:\n"],
+    ["a folder", "Error: Missing newline\n\n  on packer/web.pkr.hcl line 12:\n"],
+  ])("an error in the template that packer init finds is the template's: %s", async (_, stdout) => {
+    answers({ init: { code: 1, stdout, stderr: "" } });
+    const error = await failure(prepareBake(ORDER, tools));
+    expect(error.message).toBe("The Packer template web.pkr.hcl is not valid");
+    expect(error.state).toContain("`packer init` says:\nError: ");
+  });
+
+  test.each([
     ["could not get sha256 checksum file for x: 404 Not Found", "Use Packer 1.14 or newer"],
     ["API rate limit exceeded for 203.0.113.7", "GitHub's rate limit was met"],
     ["dial tcp: lookup github.com: no such host", "Check the template's required_plugins"],

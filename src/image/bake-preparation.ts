@@ -4,6 +4,7 @@ import type { ImageRecipe } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
 import { shortened } from "../domain/printable.ts";
+import { initHint, validationHint } from "./bake-hints.ts";
 import type { BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
 import { hclMap } from "./hcl-expression.ts";
 import { inventoryFile } from "./inventory-file.ts";
@@ -12,6 +13,7 @@ import {
   type Invocation,
   invocationOf,
   isLegacyTemplate,
+  type Packer,
   PACKER_ENVIRONMENT,
   type PackerCall,
   passVariables,
@@ -54,7 +56,7 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
     secretFile(tools),
   );
   const { template, selection } = invocation;
-  const preparation = { order, tools, call, cwd: invocation.cwd };
+  const preparation = { order, tools, call, packer, legacy, cwd: invocation.cwd };
   if (packer.hasInit && !legacy) await run(["init", template], preparation);
   await run(["validate", ...selection, ...call.args, template], preparation);
   return { packer, call };
@@ -76,12 +78,15 @@ function secretFile({ temporaryFolder }: BakeTools): string {
 
 /** What the short calls of Packer before a bake have in common. */
 interface Preparation extends Pick<Invocation, "cwd"> {
+  readonly packer: Packer;
+  readonly legacy: boolean;
   readonly order: BakeOrder;
   readonly tools: BakeTools;
   readonly call: PackerCall;
 }
 
-async function run(args: readonly string[], { order, tools, call, cwd }: Preparation): Promise<void> {
+async function run(args: readonly string[], preparation: Preparation): Promise<void> {
+  const { order, tools, call, cwd, packer, legacy } = preparation;
   const what = `packer ${args[0] ?? ""}`;
   const finished = await withSecretFile(call, tools, () =>
     tools.subprocess.run("packer", args, {
@@ -97,26 +102,19 @@ async function run(args: readonly string[], { order, tools, call, cwd }: Prepara
   if (finished.code === 0) return;
   const printed = tools.secrets.redact(`${finished.stdout}\n${finished.stderr}`.trim());
   const output = shortened(printed, MAX_OUTPUT);
-  throw new KilnError(
-    what === "packer init"
-      ? `Packer could not install the plugins that ${order.recipe.template} requires`
-      : `The Packer template ${order.recipe.template} is not valid`,
-    {
-      state: `Nothing was changed. \`${what}\` says:\n${output}`,
-      next:
-        what === "packer init" ? initHint(output) : "Correct the template or its variables, and push again.",
-    },
-  );
-}
-
-/** Since 1.3.10 the Amazon plugin is published on HashiCorp's own server only, which Packer before 1.14 does not ask. */
-function initHint(output: string): string {
-  if (/checksum file.*404|404.*checksum/is.test(output)) {
-    return "Use Packer 1.14 or newer (hashicorp/setup-packer): plugins of this age are no longer published where older ones look.";
+  const state = `Nothing was changed. \`${what}\` says:\n${output}`;
+  const { template } = order.recipe;
+  // `packer init` reads the template before it installs anything, and names the line of what is wrong with it.
+  if (what === "packer init" && !/^\s*on \S.* line \d+/m.test(output)) {
+    throw new KilnError(`Packer could not install the plugins that ${template} requires`, {
+      state,
+      next: initHint(output),
+    });
   }
-  if (/rate limit/i.test(output))
-    return "GitHub's rate limit was met: run the job again in some minutes, or cache PACKER_PLUGIN_PATH.";
-  return "Check the template's required_plugins and the runner's way to releases.hashicorp.com and GitHub.";
+  throw new KilnError(`The Packer template ${template} is not valid`, {
+    state,
+    next: await validationHint(printed, { recipe: order.recipe, folder: tools.folder, cwd, packer, legacy }),
+  });
 }
 
 /** What Packer is told by its environment. */

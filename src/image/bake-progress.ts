@@ -11,9 +11,13 @@ const MAX_LINE = 2000;
 /** How many lines of Packer's output are shown again when a bake fails. */
 const TAIL_LINES = 30;
 
+/** How many are searched for a known cause: a filter that finds no base image is printed in full after the message. */
+const RECENT_LINES = 200;
+
 /** Prints what Packer does as it does it, and keeps what the result needs. */
 export class BakeProgress {
-  readonly tail: string[] = [];
+  /** The last lines of Packer's output that are not empty. */
+  readonly recent: string[] = [];
   readonly #output = new PackerOutput();
   readonly #made = new MadeReader();
   readonly #ids = new Map<string, Set<ImageId>>();
@@ -27,12 +31,17 @@ export class BakeProgress {
     this.#startedAt = tools.clock.now().getTime();
   }
 
+  /** The last of them, to be shown again when the bake fails. */
+  get tail(): readonly string[] {
+    return this.recent.slice(-TAIL_LINES);
+  }
+
   line(raw: string): void {
     // Cut only now: half of a secret would not be known for one.
     const line = shortened(this.#tools.secrets.redact(raw), MAX_LINE);
     if (line.trim() !== "") {
-      this.tail.push(line);
-      if (this.tail.length > TAIL_LINES) this.tail.shift();
+      this.recent.push(line);
+      if (this.recent.length > RECENT_LINES) this.recent.shift();
     }
     this.#tools.log.info(line);
     if (this.#made.read(raw)) this.#tools.onMade(this.#made.made);

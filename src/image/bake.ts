@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { CancelledError, type ErrorDetail, KilnError } from "../domain/errors.ts";
+import { buildHint } from "./bake-hints.ts";
 import type { Baked, BakeOrder, BakeReady, BakeTools } from "./bake-order.ts";
 import { environment, withSecretFile } from "./bake-preparation.ts";
 import { BakeProgress } from "./bake-progress.ts";
@@ -49,7 +50,10 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
         "Packer ended and removed its temporary resources. An image that it had made is removed by the step's post part. Nothing was rolled out.",
     });
   }
-  if (code !== 0) throw bakeFailed(code, progress.tail);
+  if (code !== 0) {
+    const next = await buildHint(progress.recent, { recipe: order.recipe, folder: tools.folder, cwd });
+    throw bakeFailed(code, progress.tail, next);
+  }
   if (result.ids.size === 0) {
     throw new KilnError("Packer ended well but made no AMI", {
       state: `Nothing was rolled out. The last lines of its output:\n${progress.tail.join("\n")}`,
@@ -76,7 +80,7 @@ const TAKEN = [
   /InvalidAMIName\.Duplicate: AMI name (?<name>\S+) is already in use by AMI (?<by>ami-[0-9a-f]+)/,
 ] as const;
 
-function bakeFailed(code: number, tail: readonly string[]): KilnError {
+function bakeFailed(code: number, tail: readonly string[], next: string): KilnError {
   const text = tail.join("\n");
   const lines = `The last lines of its output:\n${text}`;
   const found = TAKEN.map((pattern) => pattern.exec(text)?.groups).find((groups) => groups !== undefined);
@@ -91,22 +95,6 @@ function bakeFailed(code: number, tail: readonly string[]): KilnError {
   }
   return new KilnError(`The bake failed: packer build ended with ${code}`, {
     state: `Nothing was rolled out. ${lines}`,
-    next: bakeHint(text),
+    next,
   });
-}
-
-/** Known causes, by what Packer or the provisioners print. */
-function bakeHint(text: string): string {
-  if (/Timeout waiting for SSH/i.test(text)) {
-    return 'The instance could not be reached: check subnet and public address, security group, `ssh_username`, or use `ssh_interface = "session_manager"`.';
-  }
-  if (/Could not get lock \/var\/lib\/(?:dpkg|apt)/i.test(text)) {
-    return "cloud-init was still installing packages: begin the provisioners with `cloud-init status --wait`.";
-  }
-  if (/exceeded wait attempts|ResourceNotReady/i.test(text)) {
-    return "AWS took longer than Packer waits: set `aws_polling { delay_seconds = 15, max_attempts = 240 }` in the template, and run the job again.";
-  }
-  if (/Script exited with non-zero exit status/i.test(text))
-    return "A provisioner failed: the lines above are its own. Correct it and push again.";
-  return "The lines above are Packer's own; correct the template or the account's set-up and run the job again.";
 }
