@@ -24,7 +24,7 @@ const OLD = { version: "1.6.6", hasInit: false };
 const NEW = { version: "1.16.0", hasInit: true };
 
 function context(
-  more: Partial<ValidationContext & { recipe: Partial<ImageRecipe> }> = {},
+  more: Partial<Omit<ValidationContext, "recipe">> & { readonly recipe?: Partial<ImageRecipe> } = {},
 ): ValidationContext {
   const recipe = {
     template: "infra/packer/web.pkr.hcl",

@@ -6,7 +6,7 @@ import { CancelledError, KilnError } from "../../src/domain/errors.ts";
 import { Secrets } from "../../src/domain/secrets.ts";
 import { bake } from "../../src/image/bake.ts";
 import type { BakeOrder, BakeReady, BakeTools } from "../../src/image/bake-order.ts";
-import { prepareBake } from "../../src/image/bake-preparation.ts";
+import { prepareBake, rehearseBake } from "../../src/image/bake-preparation.ts";
 import { KeptLog, ScriptedPrograms, VirtualClock } from "./programs.ts";
 
 let folder: string;
@@ -486,5 +486,60 @@ describe("before a bake", () => {
     const error = await failure(prepareBake(ORDER, tools));
     expect(error.message).toBe("Packer could not install the plugins that web.pkr.hcl requires");
     expect(error.next).toContain(hint);
+  });
+});
+
+describe("a dry run of a bake", () => {
+  const answers = (answer: Readonly<Record<string, { code: number; stdout: string }>>) => {
+    programs.answer = ({ args }) => ({
+      code: 0,
+      stdout: args[0] === "version" ? "Packer v1.16.0\n" : "",
+      stderr: "",
+      ...answer[args[0] ?? ""],
+    });
+  };
+
+  test("validates the template as a bake would", async () => {
+    answers({});
+    expect(await rehearseBake(ORDER, tools)).toBe("the template is valid, says Packer 1.16.0");
+    expect(programs.calls.map(({ args }) => args[0])).toStrictEqual(["version", "init", "validate"]);
+    expect(programs.started).toStrictEqual([]);
+  });
+
+  test.each<[what: string, answer: Readonly<Record<string, { code: number; stdout: string }>>, why: string]>([
+    [
+      "another packer",
+      { version: { code: 1, stdout: "" } },
+      "The `packer` on this runner's PATH is not HashiCorp's Packer",
+    ],
+    [
+      "an old Packer",
+      { version: { code: 0, stdout: "Packer v1.5.0\n" } },
+      "Packer 1.5.0 is too old: Kiln needs 1.6.0 or newer",
+    ],
+    [
+      "no way to the plugins",
+      { init: { code: 1, stdout: "dial tcp: lookup github.com: no such host" } },
+      "Packer could not install the plugins that web.pkr.hcl requires",
+    ],
+  ])("with %s says that it did not", async (_, answer, why) => {
+    answers(answer);
+    expect(await rehearseBake(ORDER, tools)).toBe(`the template was not validated: ${why}`);
+  });
+
+  test("without Packer says that it did not", async () => {
+    expect(await rehearseBake(ORDER, tools)).toBe(
+      "the template was not validated: Packer is not installed on this runner",
+    );
+  });
+
+  test.each([
+    ["validate", "Error: Unsupported argument"],
+    ["init", "Error: Missing newline\n\n  on web.pkr.hcl line 3:"],
+  ])("fails if packer %s refuses the template", async (command, stdout) => {
+    answers({ [command]: { code: 1, stdout } });
+    expect((await failure(rehearseBake(ORDER, tools))).message).toBe(
+      "The Packer template web.pkr.hcl is not valid",
+    );
   });
 });

@@ -26,7 +26,9 @@ describe("pushes to develop, stage and main", () => {
     expect(result.outputs["outcome"]).toBe("planned");
     expect(result.log).toContain("bake web-");
     expect(result.log).toContain("record it as release/dev/000001");
+    expect(result.log).toMatch(/the template is valid, says Packer \d/);
     expect(result.summary).toContain("Plan (dry run)");
+    expect(result.summary).toContain("the template is valid");
     expect(result.requests.filter((request) => request.writes)).toEqual([]);
   });
 

@@ -15,6 +15,7 @@ export async function bake(request: DeployRequest, ports: Ports): Promise<void> 
   if (home.kind === "bake") ports.log.info(`Bake ${home.name} with Packer: ${home.why}`);
   else ports.log.info(`${home.image.id} (${home.image.name}) ${home.why}`);
   if (request.dryRun) {
+    await source.rehearse?.(choice);
     ports.facts.publish({ outcome: "planned" });
     return;
   }

@@ -2,7 +2,7 @@ import { type Digest, type ImageId, imageName, TAG } from "../domain/image.ts";
 import { wholeCharacters } from "../domain/printable.ts";
 import { NameTakenError } from "../image/bake.ts";
 import type { BakeOrder, BakeReady, StartedPacker } from "../image/bake-order.ts";
-import { prepareBake } from "../image/bake-preparation.ts";
+import { prepareBake, rehearseBake } from "../image/bake-preparation.ts";
 import { type Ended, formatTraces, type Made } from "../image/bake-traces.ts";
 import {
   type CatalogueImage,
@@ -33,6 +33,19 @@ export async function getReady(
   const ready = await prepareBake(orderOf(name, region, digest, request), { ...ports, ...bakeTools(ports) });
   ports.log.info(`Packer ${ready.packer.version}: the template is valid`);
   return ready;
+}
+
+/** Validates the template for a dry run. Returns what the plan says about it. */
+export async function rehearse(
+  name: string,
+  region: string,
+  digest: Digest,
+  request: DeployRequest,
+  ports: Ports,
+): Promise<string> {
+  const line = await rehearseBake(orderOf(name, region, digest, request), { ...ports, ...bakeTools(ports) });
+  ports.log.info(`  - ${line}`);
+  return line;
 }
 
 /** The image to release: the one that is there, or a new one. Published as soon as it is a fact. */

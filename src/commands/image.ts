@@ -9,7 +9,7 @@ import {
   gapNotices,
   missingWarnings,
 } from "../image/content/report.ts";
-import { getReady, obtainImage, wishOf } from "./baking.ts";
+import { getReady, obtainImage, rehearse, wishOf } from "./baking.ts";
 import { imageKeeper } from "./image-files.ts";
 import { ownAccount } from "./own-account.ts";
 import type { Ports } from "./ports.ts";
@@ -76,6 +76,8 @@ export function bakedOrFound(
     },
     prepare: async ({ home: choice }) =>
       choice.kind === "bake" ? getReady(choice.name, home, digest, request, ports) : undefined,
+    rehearse: async ({ home: choice }) =>
+      choice.kind === "bake" ? rehearse(choice.name, home, digest, request, ports) : undefined,
     async obtain({ home: choice, elsewhere }, ready) {
       const image = await obtainImage(choice, ready, home, digest, seen, request, ports);
       return everywhere(image, digest, others, elsewhere, ports);

@@ -41,6 +41,8 @@ export interface ImageSource {
   choose(): Promise<ChosenImage>;
   /** Makes sure that a bake can begin; nothing to do where an image is there. */
   prepare(choice: ChosenImage): Promise<BakeReady | undefined>;
+  /** Checks for a dry run whether a bake could begin; what the plan says about it. Absent if nothing is ever baked. */
+  rehearse?(choice: ChosenImage): Promise<string | undefined>;
   /** The image, available and ours, in the first region; in the others it comes. Each is published as soon as it is a fact. */
   obtain(choice: ChosenImage, ready: BakeReady | undefined): Promise<ComingImages>;
   /** What git keeps of the images; absent where the content is not at hand, as for a record's image. */

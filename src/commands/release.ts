@@ -28,7 +28,11 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
   ports.facts.publishEnvironment(name, { outcome: "failed" });
   const { situation, plan } = await observeAndPlan(order, ports);
   if (order.request.dryRun) {
-    ports.facts.publishEnvironment(name, { outcome: "planned" });
+    const rehearsed = await order.source.rehearse?.(plan.image);
+    ports.facts.publishEnvironment(name, {
+      outcome: "planned",
+      plan: rehearsed === undefined ? plan.lines : [...plan.lines, rehearsed],
+    });
     return;
   }
   if (!plan.rollOut && !plan.record) {

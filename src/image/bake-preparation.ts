@@ -16,6 +16,7 @@ import {
   type Packer,
   PACKER_ENVIRONMENT,
   type PackerCall,
+  PackerUnavailableError,
   passVariables,
 } from "./packer.ts";
 import { automaticVariableFiles } from "./sensitive-variables.ts";
@@ -62,6 +63,21 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
   return { packer, call };
 }
 
+/**
+ * Validates the template for a dry run, exactly as a bake would before it begins.
+ * @returns what the plan says about it; a runner without Packer, or without its plugins, can still plan
+ * @throws KilnError if the template is invalid
+ */
+export async function rehearseBake(order: BakeOrder, tools: BakeTools): Promise<string> {
+  try {
+    const { packer } = await prepareBake(order, tools);
+    return `the template is valid, says Packer ${packer.version}`;
+  } catch (error) {
+    if (!(error instanceof PackerUnavailableError)) throw error;
+    return `the template was not validated: ${error.message}`;
+  }
+}
+
 /** The config file's variable files, and those that Packer loads by itself. */
 async function readVariableFiles(
   { template, varFiles }: ImageRecipe,
@@ -106,7 +122,7 @@ async function run(args: readonly string[], preparation: Preparation): Promise<v
   const { template } = order.recipe;
   // `packer init` reads the template before it installs anything, and names the line of what is wrong with it.
   if (what === "packer init" && !/^\s*on \S.* line \d+/m.test(output)) {
-    throw new KilnError(`Packer could not install the plugins that ${template} requires`, {
+    throw new PackerUnavailableError(`Packer could not install the plugins that ${template} requires`, {
       state,
       next: initHint(output),
     });

@@ -19,16 +19,19 @@ type Version = readonly [major: number, minor: number, patch: number];
 /** What every call of Packer gets: no telemetry, no colours. */
 export const PACKER_ENVIRONMENT = { CHECKPOINT_DISABLE: "1", PACKER_NO_COLOR: "1" } as const;
 
+/** Packer cannot do its work on this runner, whatever the template says: it is missing, or its plugins are. */
+export class PackerUnavailableError extends KilnError {}
+
 /**
  * Finds Packer on the PATH and its version.
- * @throws KilnError where it is missing, too old, or something else of that name (cracklib's `packer`)
+ * @throws PackerUnavailableError where it is missing, too old, or something else of that name (cracklib's `packer`)
  */
 export async function findPacker(subprocess: Subprocess, folder: string): Promise<Packer> {
   const next = "Add a step with hashicorp/setup-packer (or install Packer on the runner) before this one.";
   const found = await subprocess
     .run("packer", ["version"], { cwd: folder, env: PACKER_ENVIRONMENT })
     .catch((cause: unknown) => {
-      throw new KilnError("Packer is not installed on this runner", {
+      throw new PackerUnavailableError("Packer is not installed on this runner", {
         state: "Nothing was changed.",
         next,
         cause,
@@ -36,17 +39,20 @@ export async function findPacker(subprocess: Subprocess, folder: string): Promis
     });
   const match = /Packer v(\d+)\.(\d+)\.(\d+)/.exec(found.stdout);
   if (found.code !== 0 || match === null) {
-    throw new KilnError("The `packer` on this runner's PATH is not HashiCorp's Packer", {
+    throw new PackerUnavailableError("The `packer` on this runner's PATH is not HashiCorp's Packer", {
       state: `\`packer version\` ended with ${found.code}: ${(found.stdout + found.stderr).trim().slice(0, 300)}`,
       next,
     });
   }
   const version: Version = [Number(match[1]), Number(match[2]), Number(match[3])];
   if (isOlder(version, OLDEST)) {
-    throw new KilnError(`Packer ${version.join(".")} is too old: Kiln needs ${OLDEST.join(".")} or newer`, {
-      state: "Nothing was changed.",
-      next,
-    });
+    throw new PackerUnavailableError(
+      `Packer ${version.join(".")} is too old: Kiln needs ${OLDEST.join(".")} or newer`,
+      {
+        state: "Nothing was changed.",
+        next,
+      },
+    );
   }
   return { version: version.join("."), hasInit: !isOlder(version, [1, 7, 0]) };
 }
