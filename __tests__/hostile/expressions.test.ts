@@ -86,7 +86,7 @@ async function builtExpressions(): Promise<Expression[]> {
     const { passVariables } = await import("../../src/image/packer.ts");
     passVariables(
       false,
-      { own: {}, vars: { "a-b": "" }, secretVars: {}, varFiles: [], sensitive: new Set() },
+      { own: {}, vars: { "a-b": "" }, secretVars: {}, varFiles: [], sensitive: new Set(), forms: new Map() },
       ["x"],
       "",
     );

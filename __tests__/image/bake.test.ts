@@ -395,6 +395,23 @@ describe("before a bake", () => {
     ]);
   });
 
+  test("a variable with a value of its own keeps it, and Packer need not render a tag", async () => {
+    answers({});
+    writeFileSync(
+      join(folder, "web.pkr.hcl"),
+      'variable "image_name" { default = "nginx" }\nvariable "image_version" { default = "" }\nvariable "steps" { type = list(string) }\n',
+    );
+    const tags = { "kiln:branch": "a{{b}}", "kiln:version": "v1" };
+    const recipe = { ...ORDER.recipe, vars: { steps: '["${HOME}"]', nginx: '["${HOME}"]' } };
+    const { call } = await prepareBake({ ...ORDER, recipe, tags }, tools);
+    expect(call.env).not.toHaveProperty("PKR_VAR_image_name");
+    expect(call.env).toMatchObject({
+      PKR_VAR_image_version: "v1",
+      PKR_VAR_image_tags: '{"kiln:version":"v1"}',
+      PKR_VAR_steps: '["$${HOME}"]',
+    });
+  });
+
   test("Packer runs in the working directory, and validates the builds that are selected", async () => {
     answers({});
     mkdirSync(join(folder, "packer"));

@@ -8,6 +8,7 @@ import {
   findPacker,
   invocationOf,
   isLegacyTemplate,
+  type PackerCall,
   passVariables,
   type Variables,
 } from "../../src/image/packer.ts";
@@ -187,6 +188,7 @@ const VARIABLES: Variables = {
   secretVars: { npm_token: "hunter2" },
   varFiles: ["packer/common.pkrvars.hcl"],
   sensitive: new Set(),
+  forms: new Map(),
 };
 const SECRET_FILE = "/tmp/secrets.json";
 
@@ -223,6 +225,7 @@ describe("variables of an HCL2 template", () => {
         secretVars: { c: "secret" },
         varFiles: [],
         sensitive: new Set(),
+        forms: new Map(),
       },
       [],
       SECRET_FILE,
@@ -251,6 +254,31 @@ describe("variables of an HCL2 template", () => {
   test("a secret is no argument, also where a variable file sets it", () => {
     const { args } = passVariables(false, VARIABLES, ['npm_token = "placeholder"\n'], SECRET_FILE);
     expect(args.join(" ")).not.toContain("hunter2");
+  });
+});
+
+describe("values of an HCL2 template arrive as data", () => {
+  const pass = (value: string, forms: Variables["forms"]): PackerCall =>
+    passVariables(
+      false,
+      { ...VARIABLES, vars: { x: value }, secretVars: { y: value }, forms },
+      ["x = []\n"],
+      SECRET_FILE,
+    );
+
+  test.each<[form: "text" | "expression" | undefined, value: string, given: string]>([
+    ["text", '["${HOME}"]', '["${HOME}"]'],
+    ["text", "a ${HOME}", "a ${HOME}"],
+    ["expression", '["${HOME}"]', '["$${HOME}"]'],
+    ["expression", "yes", '"yes"'],
+    [undefined, '["${HOME}"]', '["$${HOME}"]'],
+    [undefined, '{ "a": "b" }', '{ "a": "b" }'],
+    [undefined, "a ${HOME}", "a ${HOME}"],
+  ])("%s: %s is given as %s, by environment and by argument", (form, value, given) => {
+    const forms = new Map(form === undefined ? [] : ["x", "y"].map((name) => [name, form] as const));
+    const { args, env } = pass(value, forms);
+    expect(args.slice(1)).toStrictEqual(["-var", `x=${given}`]);
+    expect([env["PKR_VAR_x"], env["PKR_VAR_y"]]).toStrictEqual([given, given]);
   });
 });
 

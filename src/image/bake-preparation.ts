@@ -19,6 +19,9 @@ import {
   PackerUnavailableError,
   passVariables,
 } from "./packer.ts";
+import { hasOwnValue, type KilnVariable, variableForms } from "./template/kiln-variables.ts";
+import { readTemplateFiles } from "./template/template-files.ts";
+import { type Declaration, declarationsIn } from "./template/variables.ts";
 import { automaticVariableFiles } from "./sensitive-variables.ts";
 
 /** Characters of what a short call of Packer printed that are shown when it fails. */
@@ -38,20 +41,16 @@ export async function prepareBake(order: BakeOrder, tools: BakeTools): Promise<B
     () => false,
   );
   const legacy = isLegacyTemplate(recipe.template, isFolder);
+  const declarations = declarationsIn(await readTemplateFiles(recipe, tools.folder));
   const call = passVariables(
     legacy,
     {
-      own: {
-        image_name: order.imageName,
-        image_version: order.version,
-        commit: order.commit,
-        inventory_file: inventoryFile(tools),
-        ...(legacy ? {} : { image_tags: hclMap(order.tags), bake_tags: hclMap({ [TAG.bake]: order.mark }) }),
-      },
+      own: kilnVariables(order, tools, { legacy, declarations }),
       vars: recipe.vars,
       secretVars: order.secretVars,
       varFiles: invocation.varFiles,
       sensitive: order.sensitive,
+      forms: variableForms(declarations),
     },
     await readVariableFiles(recipe, isFolder, tools.folder),
     secretFile(tools),
@@ -76,6 +75,36 @@ export async function rehearseBake(order: BakeOrder, tools: BakeTools): Promise<
     if (!(error instanceof PackerUnavailableError)) throw error;
     return `the template was not validated: ${error.message}`;
   }
+}
+
+/** The variables that Kiln sets; those that have a value of their own in the template keep it. */
+function kilnVariables(
+  order: BakeOrder,
+  tools: BakeTools,
+  { legacy, declarations }: { readonly legacy: boolean; readonly declarations: readonly Declaration[] },
+): Readonly<Record<string, string>> {
+  const all: Readonly<Record<KilnVariable, string | undefined>> = {
+    image_name: order.imageName,
+    image_version: order.version,
+    commit: order.commit,
+    image_tags: legacy ? undefined : hclMap(withoutActions(order.tags)),
+    bake_tags: legacy ? undefined : hclMap({ [TAG.bake]: order.mark }),
+    inventory_file: inventoryFile(tools),
+  };
+  const own = new Set(declarations.filter(hasOwnValue).map(({ name }) => name));
+  return Object.fromEntries(
+    Object.entries(all).flatMap(([name, value]) =>
+      value === undefined || own.has(name) ? [] : [[name, value] as const],
+    ),
+  );
+}
+
+/**
+ * Packer renders `{{ }}` in the values of tags, and cannot be kept from it; a branch may have such a name. Kiln writes all
+ * tags itself after the bake.
+ */
+function withoutActions(tags: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(tags).filter(([, value]) => !value.includes("{{")));
 }
 
 /** The config file's variable files, and those that Packer loads by itself. */
@@ -121,7 +150,7 @@ async function run(args: readonly string[], preparation: Preparation): Promise<v
   const state = `Nothing was changed. \`${what}\` says:\n${output}`;
   const { template } = order.recipe;
   // `packer init` reads the template before it installs anything, and names the line of what is wrong with it.
-  if (what === "packer init" && !/^\s*on \S.* line \d+/m.test(output)) {
+  if (what === "packer init" && !/^ {0,4}on \S.{0,500} line \d/m.test(output)) {
     throw new PackerUnavailableError(`Packer could not install the plugins that ${template} requires`, {
       state,
       next: initHint(output),

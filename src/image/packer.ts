@@ -3,6 +3,8 @@ import { join, relative, sep } from "node:path";
 import type { ImageRecipe } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { Subprocess } from "../domain/ports.ts";
+import { hclExpression } from "./hcl-expression.ts";
+import type { VariableForm } from "./template/kiln-variables.ts";
 
 /** A Packer that was found, and what it can do. */
 export interface Packer {
@@ -129,6 +131,8 @@ export interface Variables {
   readonly varFiles: readonly string[];
   /** Variables that the template marks sensitive: no arguments, whoever sets them. */
   readonly sensitive: ReadonlySet<string>;
+  /** HCL2: how Packer reads each variable, as far as the template says so. */
+  readonly forms: ReadonlyMap<string, VariableForm>;
 }
 
 export interface PackerCall {
@@ -139,7 +143,7 @@ export interface PackerCall {
 }
 
 /**
- * How the variables reach Packer. HCL2: by `PKR_VAR_*`, which are ignored where undeclared; a variable that a var file
+ * How the variables reach Packer, so that each arrives as it was given, whatever it contains. HCL2: by `PKR_VAR_*`, which are ignored where undeclared; a variable that a var file
  * sets too goes by `-var` besides, since var files would win over the environment. Legacy JSON templates do not read the
  * environment: `-var`, and for secrets a file, since arguments can be seen by every process of the machine.
  * @param varFileTexts the content of the var files
@@ -168,17 +172,29 @@ export function passVariables(
       secretFile: some ? JSON.stringify(secrets) : undefined,
     };
   }
-  const environment = { ...variables.own, ...variables.vars, ...variables.secretVars };
+  const asData = (values: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+    Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, formed(value, variables.forms.get(name))]),
+    );
+  const vars = asData(variables.vars);
+  const environment = { ...variables.own, ...vars, ...asData(variables.secretVars) };
   return {
     args: [
       ...files,
-      ...Object.entries(variables.vars)
+      ...Object.entries(vars)
         .filter((entry) => !isSensitive(entry) && isSetIn(varFileTexts, entry[0]))
         .flatMap(asArgument),
     ],
     env: Object.fromEntries(Object.entries(environment).map(([name, value]) => [`PKR_VAR_${name}`, value])),
     secretFile: undefined,
   };
+}
+
+/** A value as Packer has to be given it. If the form is not known, a list or map is taken for an expression. */
+function formed(value: string, form: VariableForm | undefined): string {
+  const isExpression =
+    form === undefined ? /^\s*[[{]/.test(value) && /[$%]\{/.test(value) : form === "expression";
+  return isExpression ? hclExpression(value) : value;
 }
 
 function isSetIn(texts: readonly string[], name: string): boolean {
