@@ -55,13 +55,20 @@ export function productModules(): readonly SourceModule[] {
   return [...modules.values()];
 }
 
-const ERRORS = new Set(["KilnError", "RolloutError", "CancelledError", "RemoteError"]);
+const ERRORS = new Set([
+  "KilnError",
+  "RolloutError",
+  "CancelledError",
+  "RemoteError",
+  "PackerUnavailableError",
+]);
 
 /** Modules whose `message:` properties become errors or warnings elsewhere. */
 const MESSAGE_MODULES = new Set([
   "src/aws/errors.ts",
   "src/aws/access-denied.ts",
   "src/rollout/preflight.ts",
+  "src/image/template/template-checks.ts",
 ]);
 
 /** The constant pieces of every error's and finding's message, in order: what stands between the placeholders. */

@@ -9,6 +9,7 @@ import { createOctokit } from "../github/client.ts";
 import { createRepository } from "../github/repository.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
 import { overriddenSecrets, sensitiveVariables } from "../image/sensitive-variables.ts";
+import { refuseUnfitTemplate } from "./check-template.ts";
 import { cancelSignal } from "./cancel.ts";
 import { type Checkout, pushOf, readCheckout } from "./checkout.ts";
 import { textOf } from "./event-payload.ts";
@@ -97,8 +98,11 @@ export async function runCommand(
   const folder = await mkdtemp(join(runner.temporaryFolder, "kiln-"));
   state.using(folder);
   const ports = createPorts(inputs, runner, folder, facts, state);
+  let configText: string | undefined;
+  const readText = async (path: string): Promise<string> =>
+    (configText = await readConfig(path, runner, ports));
   const [application, checkout] = await Promise.all([
-    resolveApplication(inputs, runner, (path) => readConfig(path, runner, ports)),
+    resolveApplication(inputs, runner, readText),
     bakes(inputs.command) ? checkedOut(inputs, runner, ports) : undefined,
   ]);
   // What is baked and released is what is checked out; all else is about the run's own commit.
@@ -121,6 +125,9 @@ export async function runCommand(
   const version = inputs.version ?? run.commit.slice(0, 12);
   if (checkout !== undefined) facts.publish({ commit: run.commit, version });
   try {
+    const { workspace } = runner;
+    const template = { inputs, application, workspace, environment: process.env, configText };
+    if (bakes(inputs.command)) await refuseUnfitTemplate(template, ports.log);
     await HANDLERS[inputs.command]({ inputs, application, environments, version, run, sensitive }, ports);
   } catch (error) {
     // A cancelled run leaves what is still under way to its post step.

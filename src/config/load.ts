@@ -37,6 +37,18 @@ export function loadConfig(text: string, file: string, defaultName: string): App
   );
 }
 
+/**
+ * Tells where things stand in a config file: `file:line:column` of what the keys lead to, or of the nearest thing around it
+ * if it is not there.
+ */
+export function placesInConfig(text: string, file: string): (keys: readonly string[]) => string {
+  const { document, lines } = readYaml(text, file);
+  return (keys) => {
+    const { line, col } = lines.linePos(offsetOf(document, keys, true));
+    return `${file}:${line}:${col}`;
+  };
+}
+
 /** One schema issue as problems at their places; an unknown key names the nearest known one. */
 function problemsOf(
   issue: z.core.$ZodIssue,
