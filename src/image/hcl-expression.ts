@@ -1,7 +1,7 @@
 /**
  * Values of Packer variables as HCL expressions. Packer takes the text that it is given for a variable of the type
  * `string` or `number`, or without a type, as it is, and parses it as an expression for every other type
- * (`expressionFromVariableDefinition` in Packer's `hcl2template/types.variables.go`, the same from 1.6.2 to 1.16). In an
+ * (`expressionFromVariableDefinition` in Packer's `hcl2template/types.variables.go`; tried with Packer 1.6.6). In an
  * expression `${` and `%{` begin a template, which can refer to nothing there: "Variables not allowed".
  */
 

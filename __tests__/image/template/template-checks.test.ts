@@ -133,6 +133,14 @@ describe("a variable that Kiln sets", () => {
     ]);
   });
 
+  test("wins over the step's environment, with a notice", async () => {
+    const found = await check(files, { environment: { PKR_VAR_image_name: "nginx", PKR_VAR_nginx: "1" } });
+    expect(found).toStrictEqual({
+      problems: [],
+      notices: ["environment variable PKR_VAR_image_name: Packer gets the value that Kiln sets instead"],
+    });
+  });
+
   test("in a legacy template is the same", async () => {
     const findings = await check(
       {
@@ -297,7 +305,7 @@ describe("ami_name", () => {
   test("of another kind of builder does not matter", async () => {
     const files = {
       "packer/web.pkr.hcl":
-        'source "null" "x" {\n  ami_name = "web"\n  region = "mars-1"\n}\nbuild {\n  sources = ["null.x"]\n}\n',
+        'variable "image_name" {}\nsource "null" "x" {\n  ami_name = "web"\n  region = "mars-1"\n}\nsource "amazon-ebs" "web" { ami_name = var.image_name }\nbuild {\n  sources = ["null.x", "amazon-ebs.web"]\n}\n',
     };
     expect(messages(await check(files))).toStrictEqual([]);
   });
@@ -407,6 +415,33 @@ describe("the region", () => {
         "packer/web.pkr.hcl:4:3: ami_regions makes copies in ap-south-1, where no target is. Kiln neither uses nor prunes them",
       ],
     });
+  });
+});
+
+describe("a template that makes no AMI", () => {
+  test("since no builder is Amazon's", async () => {
+    const files = {
+      "packer/web.pkr.hcl": 'source "docker" "x" {}\nbuild {\n  sources = ["docker.x"]\n}\n',
+    };
+    expect(messages(await check(files))).toStrictEqual([
+      expect.stringMatching(/^packer\/web\.pkr\.hcl:2:1: no build that runs makes an AMI/),
+    ]);
+  });
+
+  test("since Amazon's does not run", async () => {
+    const files = {
+      "packer/web.pkr.hcl":
+        'source "docker" "x" {}\nsource "amazon-ebs" "web" {}\nbuild {\n  sources = ["docker.x", "amazon-ebs.web"]\n}\n',
+    };
+    expect(messages(await check(files))).toStrictEqual([]);
+    expect(messages(await check(files, { recipe: { only: ["docker.x"] } }))).toHaveLength(1);
+  });
+
+  test("since it says so", async () => {
+    const files = hcl("  ami_name = var.image_name\n  skip_create_ami = true");
+    expect(messages(await check(files))).toStrictEqual([
+      expect.stringMatching(/^packer\/web\.pkr\.hcl:4:3: skip_create_ami is true/),
+    ]);
   });
 });
 

@@ -96,11 +96,16 @@ export function findingsOf(check: TemplateCheck, template: CheckedTemplate): Tem
         where: check.onlyPlace,
         message: `"${pattern}" names no build of ${check.recipe.template}, which has: ${names.join(", ")}`,
       })),
+      ...(unmatched.length > 0 ? [] : withoutImage(running, facts)),
       ...running.flatMap(forcedDeregistration),
       ...fixedRunning.flatMap((builder) => fixedName(builder, template)),
       ...wrongRegions(running, check),
     ],
-    notices: [...ownValues(template), ...uselessCopies(running, check)],
+    notices: [
+      ...ownValues(template),
+      ...unusedEnvironment(check, template),
+      ...uselessCopies(running, check),
+    ],
   };
 }
 
@@ -140,6 +145,26 @@ function actionsInValues({ given }: TemplateCheck, { legacy }: TemplateFacts): r
         ]
       : [],
   );
+}
+
+/** A bake that can make no AMI is of no use, and Packer ends it well. */
+function withoutImage(
+  running: readonly BuilderFacts[],
+  { builders, builds }: TemplateFacts,
+): readonly Problem[] {
+  const skipped = running.flatMap(({ attributes }) => {
+    const fact = attributes.get("skip_create_ami");
+    return fact !== undefined && isTrue(fact) ? [fact] : [];
+  });
+  const [build] = builds;
+  if (running.length === 0 && builders.length > 0 && build !== undefined) {
+    const message = "no build that runs makes an AMI: name one with an Amazon builder, such as amazon-ebs";
+    return [{ where: at(build.place), message }];
+  }
+  return skipped.map((fact) => ({
+    where: at(fact.place),
+    message: "skip_create_ami is true, so the bake would make no AMI: remove it",
+  }));
 }
 
 /** The image of that name may be the one in service, and the one that a rollback restores. */
@@ -241,6 +266,15 @@ function ownValues({ declarations }: CheckedTemplate): readonly string[] {
     isKilnVariable(each.name) && hasOwnValue(each)
       ? [`${at(each.place)}: ${each.name} has a default in the template, so Kiln does not set it`]
       : [],
+  );
+}
+
+/** What Kiln sets wins over the step's environment. */
+function unusedEnvironment({ environment }: TemplateCheck, { byKiln }: CheckedTemplate): readonly string[] {
+  return [...byKiln].flatMap((name) =>
+    environment[`PKR_VAR_${name}`] === undefined
+      ? []
+      : [`environment variable PKR_VAR_${name}: Packer gets the value that Kiln sets instead`],
   );
 }
 
