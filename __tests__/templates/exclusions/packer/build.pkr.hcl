@@ -1,0 +1,9 @@
+
+build {
+  sources = ["source.amazon-ebs.web"]
+
+  provisioner "file" {
+    source      = "app"
+    destination = "/srv"
+  }
+}

@@ -1,0 +1,8 @@
+
+build {
+  sources = ["source.amazon-ebs.web"]
+
+  provisioner "shell" {
+    script = "${local.scripts}/setup.sh"
+  }
+}

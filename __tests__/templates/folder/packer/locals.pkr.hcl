@@ -1,0 +1,3 @@
+locals {
+  scripts = "${path.root}/scripts"
+}

@@ -1,0 +1,28 @@
+variable "image_name" {
+  type = string
+}
+
+source "amazon-ebs" "web" {
+  ami_name      = var.image_name
+  region        = "eu-west-1"
+  instance_type = "t3.small"
+  source_ami    = "ami-0123456789abcdef0"
+  ssh_username  = "admin"
+}
+
+build {
+  sources = ["source.amazon-ebs.web"]
+
+  provisioner "shell-local" {
+    inline = ["make app.tar"]
+  }
+  provisioner "shell-local" {
+    script = "scripts/package.sh"
+  }
+  post-processor "manifest" {
+    output = "packer/manifest.json"
+  }
+  post-processor "shell-local" {
+    script = "scripts/scan.sh"
+  }
+}

@@ -1,0 +1,21 @@
+variable "image_name" {
+  type = string
+}
+
+source "amazon-ebs" "web" {
+  ami_name      = var.image_name
+  region        = "eu-west-1"
+  instance_type = "t3.small"
+  source_ami    = "ami-0123456789abcdef0"
+  ssh_username  = "admin"
+  ssh_private_key_file = "~/.ssh/id_ed25519"
+}
+
+build {
+  sources = ["source.amazon-ebs.web"]
+
+  provisioner "file" {
+    sources     = ["/etc/ssl/certs/ca.pem", "~/.netrc", "../sibling/app.tar"]
+    destination = "/srv/"
+  }
+}

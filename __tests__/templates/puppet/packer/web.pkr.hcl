@@ -1,0 +1,21 @@
+variable "image_name" {
+  type = string
+}
+
+source "amazon-ebs" "web" {
+  ami_name      = var.image_name
+  region        = "eu-west-1"
+  instance_type = "t3.small"
+  source_ami    = "ami-0123456789abcdef0"
+  ssh_username  = "admin"
+}
+
+build {
+  sources = ["source.amazon-ebs.web"]
+
+  provisioner "puppet-masterless" {
+    manifest_file     = "puppet/manifests/site.pp"
+    module_paths      = ["puppet/modules"]
+    hiera_config_path = "puppet/hiera.yaml"
+  }
+}

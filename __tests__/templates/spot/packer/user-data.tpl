@@ -1,0 +1,3 @@
+#cloud-config
+port: ${port}
+${file("banner.txt")}

@@ -1,0 +1,14 @@
+variable "image_name" {
+  type = string
+}
+
+source "amazon-ebs" "web" {
+  ami_name      = var.image_name
+  region        = "eu-west-1"
+  instance_type = "t3.small"
+  source_ami    = "ami-0123456789abcdef0"
+  ssh_username  = "admin"
+  spot_price          = "auto"
+  spot_instance_types = ["t3.small", "t3a.small"]
+  user_data           = templatefile("user-data.tpl", { port = 80 })
+}
