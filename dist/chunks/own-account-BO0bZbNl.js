@@ -1,1 +1,0 @@
-import{G as t}from"./GetCallerIdentityCommand-C8wlos2E.js";const e=new WeakMap;function n(n,{aws:a}){const s=e.get(a)??new Map;e.set(a,s);const o=s.get(n)??async function(e,n){const a=await e.sts(n),{Account:s}=await a.send(new t({}));return s??""}(a,n);return s.set(n,o),o.catch(()=>s.delete(n)),o}export{n as o};
