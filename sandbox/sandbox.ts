@@ -22,6 +22,7 @@ import type { GitHubTokens } from "./github/access.ts";
 import { createIdentityProvider, type IdentityProvider, type OidcJob } from "./github/identity-tokens.ts";
 import { createRepository, type GitHubRepository } from "./github/repository.ts";
 import { startGitHubServer } from "./github/server.ts";
+import type { UpdateRefsScope } from "./github/graphql-mutations.ts";
 import { RequestLog } from "./request-log.ts";
 import { skippingAutoScaling, skippingEc2 } from "./skipping.ts";
 
@@ -38,6 +39,8 @@ export interface SandboxOptions {
   readonly autoScaling?: Partial<AutoScalingOptions>;
   readonly ec2?: Ec2Options;
   readonly graphql?: "on" | "missing" | "forbidden";
+  /** See {@link UpdateRefsScope}. */
+  readonly updateRefs?: UpdateRefsScope;
   /** Whether instances answer by SSH, for Packer. Default: true. */
   readonly ssh?: boolean;
   /** Ports of the AWS and GitHub servers; default: any free ones. */
@@ -193,6 +196,7 @@ async function startGitHub(
     repositories: [repository],
     port: options.ports?.github ?? 0,
     ...(options.graphql === undefined ? {} : { graphql: options.graphql }),
+    ...(options.updateRefs === undefined ? {} : { updateRefs: options.updateRefs }),
   });
   return { repository, tokens, identity, github };
 }

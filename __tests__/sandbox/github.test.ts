@@ -506,6 +506,73 @@ describe("GraphQL", () => {
     }
   });
 
+  describe("update refs together", () => {
+    const NONE = "0".repeat(40);
+    const mutation = `mutation($input: UpdateRefsInput!) { updateRefs(input: $input) { clientMutationId } }`;
+
+    async function updateRefs(
+      updates: readonly { name: string; beforeOid?: string; afterOid: string; force?: boolean }[],
+      { token = "writer", at = server }: { token?: keyof typeof tokens; at?: GitHubServer } = {},
+    ): Promise<string> {
+      const query = `{ repository(owner:"acme",name:"shop") { id } }`;
+      const found = await octokit("writer", at).graphql<{ repository: { id: string } }>(query);
+      const input = { repositoryId: found.repository.id, refUpdates: updates };
+      return octokit(token, at)
+        .graphql(mutation, { input })
+        .then(
+          () => "updated",
+          (error: unknown) => String(error),
+        );
+    }
+    const refs = (): string[] => git("for-each-ref", "--format=%(refname) %(objectname)").trim().split("\n");
+
+    test("all of them or none", async () => {
+      git("update-ref", "refs/kiln/lock/dev", first);
+      const record = { name: "refs/tags/r/1", beforeOid: NONE, afterOid: second };
+      const lock = { name: "refs/kiln/lock/dev", beforeOid: second, afterOid: NONE };
+      expect(await updateRefs([record, lock])).toContain("could not be performed");
+      expect(refs()).toEqual([`refs/heads/main ${second}`, `refs/kiln/lock/dev ${first}`]);
+      expect(await updateRefs([record, { ...lock, beforeOid: first }])).toBe("updated");
+      expect(refs()).toEqual([`refs/heads/main ${second}`, `refs/tags/r/1 ${second}`]);
+      // A ref that exists is not created again, and one that is gone is not moved.
+      expect(await updateRefs([record])).toContain("could not be performed");
+      expect(await updateRefs([{ ...lock, beforeOid: first, afterOid: second }])).toContain(
+        "could not be performed",
+      );
+      expect(log.entries.at(-1)).toMatchObject({ action: "POST /graphql", writes: true, status: 200 });
+    });
+
+    test("forward only, unless they are forced", async () => {
+      const back = { name: "refs/heads/main", beforeOid: second, afterOid: first };
+      expect(await updateRefs([back])).toContain("could not be performed");
+      expect(await updateRefs([{ ...back, force: true }])).toBe("updated");
+      expect(await updateRefs([{ ...back, beforeOid: first, afterOid: second }])).toBe("updated");
+    });
+
+    test("not with a token that may not write, and not objects that do not exist", async () => {
+      const made = { name: "refs/tags/r/1", beforeOid: NONE, afterOid: second };
+      expect(await updateRefs([made], { token: "reader" })).toContain("Resource not accessible");
+      expect(await updateRefs([{ ...made, afterOid: "1".repeat(40) }])).toContain("could not be performed");
+      expect(refs()).toEqual([`refs/heads/main ${second}`]);
+    });
+
+    test("or refuse those outside of heads and tags", async () => {
+      const other = await start({ updateRefs: "heads-and-tags" });
+      const made = { name: "refs/kiln/lock/dev", beforeOid: NONE, afterOid: second };
+      expect(await updateRefs([made], { at: other })).toContain("could not be performed");
+      expect(await updateRefs([{ ...made, name: "refs/tags/r/1" }], { at: other })).toBe("updated");
+      await other.close();
+    });
+
+    test("also where reads lag behind writes", async () => {
+      const made = { name: "refs/tags/r/1", beforeOid: NONE, afterOid: second };
+      const query = `{ repository(owner:"acme",name:"shop") { id r0: ref(qualifiedName: "refs/tags/r/1") { name } } }`;
+      await updateRefs([made]);
+      faults.inject({ action: "POST /graphql" }, { kind: "unseen" });
+      expect(await octokit().graphql(query)).toEqual({ repository: { r0: null } });
+    });
+  });
+
   test("lists twenty of ten thousand records in one quick request", async () => {
     const records = Array.from({ length: 10_000 }, (_, index) => {
       const name = `release/production/${String(index + 1).padStart(6, "0")}`;

@@ -1,18 +1,41 @@
 import { buildSchema } from "graphql";
 
 /**
- * The part of GitHub's public GraphQL schema that reads refs, objects and files, in its names and nullability. Nullability
+ * The part of GitHub's public GraphQL schema that reads refs, objects and files, and updates refs, in its names and
+ * nullability. Nullability
  * counts: `... on Tag { message } ... on Commit { message }` in one selection is not valid (GraphQL specification,
  * "Field Selection Merging"), as the one may be null and the other may not.
  */
 export const schema = buildSchema(/* GraphQL */ `
   scalar DateTime
   scalar GitObjectID
+  scalar GitRefname
   scalar GitTimestamp
   scalar URI
 
   type Query {
     repository(owner: String!, name: String!, followRenames: Boolean = true): Repository
+  }
+
+  type Mutation {
+    updateRefs(input: UpdateRefsInput!): UpdateRefsPayload
+  }
+
+  input UpdateRefsInput {
+    clientMutationId: String
+    refUpdates: [RefUpdate!]!
+    repositoryId: ID!
+  }
+
+  input RefUpdate {
+    afterOid: GitObjectID!
+    beforeOid: GitObjectID
+    force: Boolean = false
+    name: GitRefname!
+  }
+
+  type UpdateRefsPayload {
+    clientMutationId: String
   }
 
   type Repository {

@@ -6,6 +6,7 @@ import type { Answer, Body } from "./endpoint.ts";
 import { isBody, nodeId } from "./endpoint.ts";
 import type { GitObject, GitRef, ObjectType } from "./git.ts";
 import { readObject, readObjects } from "./git.ts";
+import { type UpdateRefsInput, updateRefs, type UpdateRefsScope } from "./graphql-mutations.ts";
 import { schema } from "./graphql-schema.ts";
 import type { Actor } from "./objects.ts";
 import { readCommit, readTag, utc, zoned } from "./objects.ts";
@@ -13,12 +14,17 @@ import type { RefsArguments } from "./ref-listing.ts";
 import { cursor, graphqlError, refPage } from "./ref-listing.ts";
 import type { GitHubRepository } from "./repository.ts";
 
+/** Whose request it is, and what the server has. */
+export interface GraphqlContext {
+  readonly token: GitHubToken;
+  readonly find: (owner: string, name: string) => GitHubRepository | undefined;
+  readonly repositories: readonly GitHubRepository[];
+  readonly updateRefs: UpdateRefsScope;
+}
+
 /** Answers `POST /graphql`. Errors of a query are answered with 200, as GitHub does. */
-export async function answerGraphql(
-  body: Body,
-  token: GitHubToken,
-  find: (owner: string, name: string) => GitHubRepository | undefined,
-): Promise<Answer> {
+export async function answerGraphql(body: Body, context: GraphqlContext): Promise<Answer> {
+  const { token, find } = context;
   if (typeof body["query"] !== "string") {
     return {
       status: 200,
@@ -37,6 +43,7 @@ export async function answerGraphql(
       const message = `Could not resolve to a Repository with the name '${args.owner}/${args.name}'.`;
       throw graphqlError("NOT_FOUND", message);
     },
+    updateRefs: (args: { input: UpdateRefsInput }) => updateRefs(args.input, context),
   };
   const variableValues = isBody(body["variables"]) ? body["variables"] : {};
   const operationName = typeof body["operationName"] === "string" ? body["operationName"] : null;

@@ -55,6 +55,14 @@ export interface TreeEntry {
 /** What became of a ref that was to be written. */
 export type RefOutcome = "done" | "exists" | "missing" | "rejected";
 
+/** One ref of several that change together or not at all; zeros mean that there is no such ref. */
+export interface RefUpdate {
+  readonly name: string;
+  /** What the ref must point at; absent: anything. */
+  readonly before?: string;
+  readonly after: string;
+}
+
 /** A repository that the sandbox's GitHub serves; its data is a real bare repository at `path`. */
 export class GitHubRepository {
   readonly owner: string;
@@ -170,6 +178,17 @@ export class GitHubRepository {
     return this.#inTurn(async () =>
       (await git(this.path, ["update-ref", name, oid, expected])).code === 0 ? "done" : "rejected",
     );
+  }
+
+  /** Changes several refs in one transaction of git's. */
+  async updateRefs(updates: readonly RefUpdate[]): Promise<"done" | "rejected"> {
+    const line = ({ name, before = "", after }: RefUpdate): string => `update ${name}\0${after}\0${before}\0`;
+    return this.#inTurn(async () => {
+      const input = updates.map(line).join("");
+      return (await git(this.path, ["update-ref", "-z", "--stdin"], { input })).code === 0
+        ? "done"
+        : "rejected";
+    });
   }
 
   async deleteRef(name: string): Promise<RefOutcome> {

@@ -14,6 +14,7 @@ import type { Answer, Body, Endpoint, MatchingRefs } from "./endpoint.ts";
 import { isBody } from "./endpoint.ts";
 import { forbidden, GitHubError, notFound } from "./errors.ts";
 import { answerGraphql, isMutation } from "./graphql.ts";
+import type { UpdateRefsScope } from "./graphql-mutations.ts";
 import type { IdentityProvider } from "./identity-tokens.ts";
 import { IDENTITY_PATH } from "./identity-tokens.ts";
 import { RateLimit } from "./rate-limit.ts";
@@ -34,6 +35,8 @@ export interface GitHubServerOptions {
   readonly port?: number;
   /** GitHub Enterprise servers and proxies may lack GraphQL (`missing`: 404) or refuse it (`forbidden`: 403). */
   readonly graphql?: "on" | "missing" | "forbidden";
+  /** Whether GraphQL's `updateRefs` takes refs outside of `refs/heads` and `refs/tags`; GitHub does not document it. Default: `any-ref`. */
+  readonly updateRefs?: UpdateRefsScope;
   /** Default: `whole`. */
   readonly matchingRefs?: MatchingRefs;
 }
@@ -157,7 +160,8 @@ async function meet(
       return answer;
     }
     case "unseen":
-      return unseen(request);
+      // Only reads lag behind.
+      return isMutation(request.body ?? {}) ? answerOrError(service, request) : unseen(request);
     case "cut":
     case undefined:
       break;
@@ -169,7 +173,7 @@ async function meet(
 function unseen(request: Received): Answer {
   if (request.path !== "/graphql") return { status: 404, body: { message: "Not Found" } };
   const query = String(request.body?.["query"]);
-  const aliases = [...query.matchAll(/(\w+): (refs|object)\(/g)];
+  const aliases = [...query.matchAll(/(\w+): (refs|ref|object)\(/g)];
   const fields = aliases.map(([, alias = "", field]) => [alias, field === "refs" ? { nodes: [] } : null]);
   return { status: 200, body: { data: { repository: Object.fromEntries(fields) } } };
 }
@@ -277,7 +281,12 @@ async function graphql(service: Service, request: Received): Promise<Answer> {
   const token = authenticate(request.message.headers, tokens);
   if (mode === "forbidden") throw forbidden("contents=read");
   if (request.body === undefined) throw new GitHubError(400, "Problems parsing JSON");
-  return answerGraphql(request.body, token, (owner, name) => find(service, owner, name));
+  return answerGraphql(request.body, {
+    token,
+    find: (owner, name) => find(service, owner, name),
+    updateRefs: service.options.updateRefs ?? "any-ref",
+    repositories: service.options.repositories,
+  });
 }
 
 /** GitHub's names of owners and repositories ignore case. */
