@@ -128,7 +128,7 @@ async function withoutImage(): Promise<World> {
   world.addRecord("production", 1, "c", c);
   world.addRecord("production", 2, "b", b);
   world.interleaving.onRequest = (_, { name, args }) => {
-    if (name !== "createRef" || args[0] !== "refs/kiln/lock/production") return;
+    if (name !== "createRef" || args[0] !== "refs/kiln/lock/release/production") return;
     for (const image of world.aws.ec2.images()) if (image.id === c) image.deregisteredAt = 0;
   };
   return world;

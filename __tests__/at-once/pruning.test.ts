@@ -31,7 +31,7 @@ function watchWindow(world: World): () => boolean {
   let inWindow = false;
   const watch = world.interleaving.onRequest;
   world.interleaving.onRequest = (strand, request) => {
-    const isLock = request.args[0] === "refs/kiln/lock/production";
+    const isLock = request.args[0] === "refs/kiln/lock/release/production";
     if (request.name === "readRef" && isLock && strand.name.startsWith("prune")) lockedSince = false;
     if (request.name === "createRef" && isLock) lockedSince = true;
     if (request.name === "DeregisterImageCommand") inWindow = lockedSince;

@@ -11,7 +11,8 @@ import { CancelledError, KilnError } from "../../src/domain/errors.ts";
 import { completeImages, type ToComplete } from "../../src/image/completion.ts";
 import type { EnvironmentResult, Result } from "../../src/domain/result.ts";
 import type { Repository } from "../../src/github/repository.ts";
-import { type Lock, releaseLock } from "../../src/release/lock.ts";
+import { releaseLock } from "../../src/release/held-lock.ts";
+import type { Lock } from "../../src/release/lock.ts";
 import type { Strand } from "./interleaving.ts";
 import { PlayedPrograms, TEMPLATE } from "./played-programs.ts";
 import { commitOf, type World } from "./world.ts";
@@ -34,6 +35,10 @@ export interface Job {
   readonly from?: string;
   readonly incident?: boolean;
   readonly timeout?: number;
+  /** Virtual milliseconds from its beginning until GitHub takes it for ended, although it goes on: a lost self-hosted runner. */
+  readonly lostAfter?: number;
+  /** The second attempt of this run, by its number. */
+  readonly rerunOf?: number;
 }
 
 export interface Ended {
@@ -90,12 +95,18 @@ class Left implements Unfinished {
 
 /** Runs a job by the action's own code, and its post step; the run has ended then, and GitHub knows it. */
 export async function runJob(world: World, job: Job): Promise<Ended> {
-  const id = String(world.nextRun());
-  const strand = world.interleaving.strand(`${job.command} ${id}`);
+  const attempt = job.rerunOf === undefined ? 1 : 2;
+  const id = String(job.rerunOf ?? world.nextRun());
+  const strand = world.interleaving.strand(`${job.command}${attempt === 1 ? "" : " again"} ${id}`);
   await world.interleaving.sleep(job.after ?? 0);
   const { repository: fullName = "acme/web" } = job;
-  const repository = strand.functions<Repository>(world.repository(fullName));
-  world.repository(fullName).runs.set(id, "active");
+  const github = world.repository(fullName);
+  const repository = strand.functions<Repository>(github);
+  github.runs.set(id, "active");
+  github.attempts.set(id, attempt);
+  const endsOnGitHub = (): void => {
+    if (github.attempts.get(id) === attempt) github.runs.set(id, "ended");
+  };
   const abort = new AbortController();
   const left = new Left();
   const log: string[] = [];
@@ -117,6 +128,8 @@ export async function runJob(world: World, job: Job): Promise<Ended> {
       : world.aws.clock.after(job.cancelAfter, () =>
           abort.abort(new CancelledError("The run was cancelled")),
         );
+  const lost =
+    job.lostAfter === undefined ? () => undefined : world.aws.clock.after(job.lostAfter, endsOnGitHub);
   let error: unknown;
   try {
     await start(world, job, id, ports);
@@ -129,7 +142,8 @@ export async function runJob(world: World, job: Job): Promise<Ended> {
     await waitForWayBack(world, strand, left);
   }
   for (const lock of left.locks) await releaseLock(repository, [lock], strand);
-  world.repository(fullName).runs.set(id, "ended");
+  lost();
+  endsOnGitHub();
   const ended: Ended = {
     name: strand.name,
     job,
@@ -212,7 +226,7 @@ function requestOf(world: World, job: Job, id: string): RolloutRequest {
     run: {
       repository,
       id,
-      attempt: "1",
+      attempt: job.rerunOf === undefined ? "1" : "2",
       url: `https://github.com/${repository}/actions/runs/${id}`,
       actor: "octocat",
       commit: commitOf(job.content ?? "nothing"),

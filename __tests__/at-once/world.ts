@@ -52,6 +52,8 @@ export class World {
   /** The environments of each repository's config file. */
   readonly environments = new Map<string, Environment[]>();
   readonly wrong: string[] = [];
+  /** Whether GitHub changes several refs in one atomic request; both are played. */
+  readonly atomic: boolean;
   readonly #watches = new Map<string, { readonly watch: HealthyWatch; readonly desired: number }>();
   #runs = 0;
 
@@ -59,6 +61,8 @@ export class World {
     this.aws = aws;
     this.interleaving = new Interleaving(aws.clock, seed);
     this.random = randomOf(seed + 0x5eed);
+    // Seeds choose one of three orders in turn: each is played both ways.
+    this.atomic = Math.floor((seed - 1) / 3) % 2 === 0;
     this.interleaving.onRequest = (strand, request) => this.#watch(strand, request);
     this.interleaving.afterStep = () => this.#look();
   }
@@ -74,6 +78,7 @@ export class World {
 
   repository(name = "acme/web"): InMemoryRepository {
     const known = this.repositories.get(name) ?? new InMemoryRepository();
+    known.atomic = this.atomic;
     this.repositories.set(name, known);
     return known;
   }
@@ -246,12 +251,11 @@ export class World {
     return [...this.environments].some(([repository, environments]) =>
       environments.some((environment) => {
         const { refs, objects } = this.repository(repository);
-        const sha = refs.get(`refs/kiln/lock/${environment.name}`);
+        const sha = refs.get(`refs/kiln/lock/release/${environment.name}`);
         const holder = sha === undefined ? undefined : objects.get(sha)?.message;
-        return (
-          is(environment) &&
-          new RegExp(`^Run-Id: ${strand.name.replace(/^.* /, "")}$`, "m").test(holder ?? "")
-        );
+        const attempt = strand.name.includes(" again ") ? 2 : 1;
+        const own = new RegExp(`^Run-Id: ${strand.name.replace(/^.* /, "")}\nAttempt: ${attempt}$`, "m");
+        return is(environment) && own.test(holder ?? "");
       }),
     );
   }

@@ -45,6 +45,7 @@ function stage(groups: readonly FakeGroup[], onCancel: RolloutRequest["onCancel"
       mayGoBack: true,
       onStarting: () => board.starting(target, versions.base),
       onStarted: (id) => board.started(target, id),
+      refreshes: () => board.refreshesOf(target),
     };
   });
   const start = (index: number): void => {

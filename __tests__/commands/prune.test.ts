@@ -337,11 +337,11 @@ describe("right before a deregistration", () => {
   test("a release that is under way stops it", async () => {
     const { stage, first, second } = await withTwoToGo();
     await using _ = stage;
-    stage.repository.refs.set("refs/kiln/lock/dev", "somebody");
+    stage.repository.refs.set("refs/kiln/lock/release/dev", "somebody");
     const held = await stage.prune();
     expect(held.writes).toEqual([]);
-    expect(held.log.join("\n")).toContain("a release to dev is under way: refs/kiln/lock/dev is held");
-    stage.repository.refs.delete("refs/kiln/lock/dev");
+    expect(held.log.join("\n")).toContain("a release to dev is under way: refs/kiln/lock/release/dev is held");
+    stage.repository.refs.delete("refs/kiln/lock/release/dev");
     expect(fates(await stage.prune())).toEqual([`${first} deregistered`, `${second} deregistered`]);
   });
 

@@ -25,7 +25,10 @@ let server: GitHubServer;
 const log = new RequestLog();
 const faults = new Faults();
 
-async function open(graphql: "on" | "missing" | "forbidden" = "on"): Promise<Repository> {
+async function open(
+  graphql: "on" | "missing" | "forbidden" = "on",
+  updateRefs: "any-ref" | "heads-and-tags" = "any-ref",
+): Promise<Repository> {
   server = await startGitHubServer({
     clock: createClock(),
     log,
@@ -33,6 +36,7 @@ async function open(graphql: "on" | "missing" | "forbidden" = "on"): Promise<Rep
     repositories: [bare],
     tokens,
     graphql,
+    updateRefs,
   });
   let slept = 0;
   const octokit = createOctokit({
@@ -181,4 +185,116 @@ test("a tag of a commit that GitHub does not have is refused with what to do", a
   });
   const tip = (await bare.refTarget("refs/heads/main")) ?? "";
   expect(await repository.createTag({ name: "v1", message: "v1\n", commit: tip })).toMatch(/^[0-9a-f]{40}$/);
+});
+
+describe("refs that change together", () => {
+  const LOCK = "refs/kiln/lock/release/dev";
+  const TAG = "refs/tags/release/dev/000001";
+
+  /** A record and the lock that it is made under. */
+  async function recordUnder(repository: Repository) {
+    const commit = (await bare.refTarget("refs/heads/main")) ?? "";
+    const [lock, record] = [
+      await repository.createTag({ name: "kiln-lock-dev", message: "a lock", commit }),
+      await repository.createTag({ name: "release/dev/000001", message: "a record", commit }),
+    ];
+    await repository.createRef(LOCK, lock);
+    log.clear();
+    const changes = [
+      { ref: TAG, from: undefined, to: record },
+      { ref: LOCK, from: lock, to: undefined },
+    ];
+    return { lock, record, changes };
+  }
+  const now = () => Promise.all([TAG, LOCK].map((ref) => bare.refTarget(ref)));
+
+  test("are changed in one request, once the repository's id is known from another", async () => {
+    const repository = await open();
+    const { lock, record, changes } = await recordUnder(repository);
+    const seen = await repository.readRefs({
+      prefixes: ["refs/tags/release/dev/"],
+      count: 1,
+      refs: [LOCK, TAG],
+    });
+    expect(seen.refs).toEqual(
+      new Map([
+        [LOCK, lock],
+        [TAG, undefined],
+      ]),
+    );
+    expect(await repository.updateRefs(changes)).toBe("updated");
+    expect(await now()).toEqual([record, undefined]);
+    expect(actions()).toEqual(["POST /graphql", "POST /graphql"]);
+  });
+
+  test.each([
+    ["another run's lock", LOCK],
+    ["another record of the number", TAG],
+  ])("are not changed over %s", async (_, ref) => {
+    const repository = await open();
+    const { lock, record, changes } = await recordUnder(repository);
+    const other = await repository.createTag({
+      name: "other",
+      message: "another's",
+      commit: (await bare.refTarget("refs/heads/main")) ?? "",
+    });
+    await bare.updateRefs([{ name: ref, after: other }]);
+    expect(await repository.updateRefs(changes)).toBe("conflict");
+    expect(await now()).toEqual(ref === TAG ? [other, lock] : [undefined, other]);
+    expect(record).not.toBe(other);
+  });
+
+  test.each([
+    ["the answer was lost", { kind: "drop-after" }],
+    [
+      "the answer was a server's error",
+      { kind: "reply-after-effect", status: 502, code: "", message: "Bad" },
+    ],
+  ] as const)("are known to be changed when %s and the request was repeated", async (_, effect) => {
+    const repository = await open();
+    const { record, changes } = await recordUnder(repository);
+    await repository.readRefs({ prefixes: [], count: 1, refs: [LOCK] });
+    faults.inject({ action: "POST /graphql" }, effect);
+    expect(await repository.updateRefs(changes)).toBe("updated");
+    expect(await now()).toEqual([record, undefined]);
+    faults.inject({ action: "POST /graphql" }, effect);
+    // Of deletions alone, that they are gone.
+    await bare.createRef(LOCK, record);
+    expect(await repository.updateRefs([{ ref: LOCK, from: record, to: undefined }])).toBe("updated");
+  });
+
+  test.each([
+    ["on", "heads-and-tags"],
+    ["missing", "any-ref"],
+    ["forbidden", "any-ref"],
+  ] as const)(
+    "cannot be, with GraphQL %s and updateRefs for %s: nothing changes, and it is tried once",
+    async (graphql, scope) => {
+      const repository = await open(graphql, scope);
+      const { lock, changes } = await recordUnder(repository);
+      expect(await repository.updateRefs(changes)).toBe("unsupported");
+      expect(await now()).toEqual([undefined, lock]);
+      log.clear();
+      expect(await repository.updateRefs(changes)).toBe("unsupported");
+      expect(actions()).toEqual([]);
+    },
+  );
+
+  test("fail loudly where GitHub does not say: a token that has ended", async () => {
+    const repository = await open();
+    const { lock, changes } = await recordUnder(repository);
+    const ended = { kind: "reply", status: 401, code: "", message: "Bad credentials" } as const;
+    faults.inject({ action: "POST /graphql" }, ended);
+    await expect(repository.updateRefs(changes)).rejects.toThrow("GitHub does not accept the token");
+    expect(await now()).toEqual([undefined, lock]);
+  });
+});
+
+test("the state of a run comes with its newest attempt", async () => {
+  const repository = await open();
+  bare.addRun({ id: 7, run_attempt: 2 });
+  bare.addRun({ id: 8, status: "completed", conclusion: "failure" });
+  expect(await repository.runState("7")).toEqual({ kind: "active", attempt: 2 });
+  expect(await repository.runState("8")).toEqual({ kind: "ended", attempt: 1 });
+  expect(await repository.runState("9")).toEqual({ kind: "gone" });
 });

@@ -1,14 +1,19 @@
 import { createHash } from "node:crypto";
 import type { CommitFiles } from "../../src/github/commit-files.ts";
 import type { NewCommit, TagObject } from "../../src/github/git-objects.ts";
-import type { TagRef } from "../../src/github/newest-tags.ts";
+import type { RefsSeen, RefsWanted, TagRef } from "../../src/github/read-refs.ts";
+import type { RefChange, RefsUpdated } from "../../src/github/ref-updates.ts";
 import type { Comparison, Repository, RunState } from "../../src/github/repository.ts";
 
 /** A repository's refs and tag objects, with GitHub's answers. */
 export class InMemoryRepository implements Repository {
   readonly refs = new Map<string, string>();
   readonly objects = new Map<string, TagObject & { readonly name: string }>();
-  readonly runs = new Map<string, RunState>();
+  readonly runs = new Map<string, RunState["kind"]>();
+  /** The newest attempts of runs; 1 where nothing is said. */
+  readonly attempts = new Map<string, number>();
+  /** Whether several refs can be changed in one atomic request. */
+  atomic = true;
   readonly trees = new Map<string, Readonly<Record<string, string>>>();
   readonly commits = new Map<string, NewCommit>();
   /** By `base...head`. */
@@ -51,8 +56,29 @@ export class InMemoryRepository implements Repository {
     this.refs.delete(ref);
   }
 
-  async runState(runId: string) {
-    return this.runs.get(runId) ?? "gone";
+  async runState(runId: string): Promise<RunState> {
+    const kind = this.runs.get(runId) ?? "gone";
+    if (kind === "forbidden" || kind === "gone") return { kind };
+    return { kind, attempt: this.attempts.get(runId) ?? 1 };
+  }
+
+  async updateRefs(changes: readonly RefChange[]): Promise<RefsUpdated> {
+    if (!this.atomic) return "unsupported";
+    for (const { ref, from } of changes) if (from === undefined) this.beforeCreateRef(ref);
+    if (changes.some(({ ref, from }) => this.refs.get(ref) !== from)) return "conflict";
+    for (const { ref, to } of changes) {
+      if (to === undefined) this.refs.delete(ref);
+      else this.refs.set(ref, to);
+    }
+    return "updated";
+  }
+
+  async readRefs({ prefixes, count, refs = [] }: RefsWanted): Promise<RefsSeen> {
+    return {
+      tags: await this.newestTags(prefixes, count),
+      refs: new Map(refs.map((ref) => [ref, this.refs.get(ref)])),
+      repositoryId: undefined,
+    };
   }
 
   /** Nothing here has files. */

@@ -1,6 +1,9 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { formatReleaseTag } from "../../src/domain/release-tag.ts";
+import { TakenOverError } from "../../src/domain/errors.ts";
 import { appendRecord, readLedger } from "../../src/release/ledger.ts";
+import { HeldLock } from "../../src/release/held-lock.ts";
+import { formatHolder } from "../../src/release/lock-holder.ts";
 import { formatRecord, parseRecord, type ReleaseRecord } from "../../src/release/record.ts";
 import { KeptLog } from "../image/programs.ts";
 import { InMemoryRepository } from "./in-memory-repository.ts";
@@ -135,8 +138,23 @@ describe("the ledger", () => {
   });
 });
 
-describe("a release's record", () => {
-  const append = (written: ReleaseRecord) => appendRecord(repository, written, "What changed.", clock);
+describe.each([
+  ["changed atomically", true],
+  ["changed one by one", false],
+])("a release's record, where refs are %s,", (_way, atomic) => {
+  beforeEach(() => {
+    repository.atomic = atomic;
+  });
+
+  const LOCK = { ref: "refs/kiln/lock/release/production", sha: "lock" };
+  const append = (written: ReleaseRecord) => {
+    repository.refs.set(LOCK.ref, LOCK.sha);
+    const lock = new HeldLock([LOCK], { repository, clock });
+    return appendRecord(written, "What changed.", { repository, clock, lock }).finally(() => {
+      // Where it was not released together with the record.
+      repository.refs.delete(LOCK.ref);
+    });
+  };
   const recordAt = (name: string) => {
     const tag = repository.objects.get(repository.refs.get(`refs/tags/${name}`) ?? "");
     return tag && parseRecord(name, tag.message, tag.target);
@@ -156,8 +174,9 @@ describe("a release's record", () => {
   test("takes the next number where another's has it, and says so in its own trailers", async () => {
     push(record(42, { run: "https://github.com/acme/web/actions/runs/2" }));
     repository.push("release/production/000043", undefined, COMMIT);
-    expect(await append(record(42))).toStrictEqual(record(44));
-    expect(recordAt("release/production/000044")).toStrictEqual(record(44));
+    const written = record(44, { previous: "release/production/000042" });
+    expect(await append(record(42))).toStrictEqual(written);
+    expect(recordAt("release/production/000044")).toStrictEqual(written);
   });
 
   test("takes the next number where another run is faster by a moment", async () => {
@@ -166,6 +185,51 @@ describe("a release's record", () => {
     };
     expect((await append(record(42))).tag.number).toBe(43);
     expect(recordAt("release/production/000042")).toMatchObject({ run: "another" });
+  });
+
+  test("releases the environment's lock with it, where that is one request", async () => {
+    repository.refs.set(LOCK.ref, LOCK.sha);
+    const lock = new HeldLock([LOCK], { repository, clock });
+    await appendRecord(record(42), "", { repository, clock, lock });
+    expect(repository.refs.has(LOCK.ref)).toBe(!atomic);
+    expect(lock.isReleased).toBe(atomic);
+  });
+
+  test.each([
+    ["another run holds by now", "tag-1"],
+    ["was taken over and released", undefined],
+  ])("is not written by a run whose lock %s", async (_case, now) => {
+    const other = formatHolder(
+      "production",
+      { id: "7", attempt: "2", url: "https://run/7", actor: "bob" },
+      "x",
+    );
+    repository.push("other-lock", other, COMMIT);
+    repository.refs.clear();
+    if (now !== undefined) repository.refs.set(LOCK.ref, now);
+    const before = [...repository.refs];
+    const lock = new HeldLock([LOCK], { repository, clock });
+    const written = appendRecord(record(42), "", { repository, clock, lock });
+    await expect(written).rejects.toThrow(TakenOverError);
+    await expect(written).rejects.toThrow(
+      now === undefined
+        ? "its lock was taken over and released, or deleted by hand"
+        : "bob's run https://run/7 (attempt 2) holds its lock",
+    );
+    expect([...repository.refs]).toEqual(before);
+  });
+
+  test("follows one that was recorded meanwhile only as far as the guard allows", async () => {
+    push(record(42, { run: "another" }));
+    repository.refs.set(LOCK.ref, LOCK.sha);
+    const lock = new HeldLock([LOCK], { repository, clock });
+    const guard = async ({ tag }: ReleaseRecord) => {
+      throw new Error(`older than release ${tag.number}`);
+    };
+    await expect(appendRecord(record(42), "", { repository, clock, lock, guard })).rejects.toThrow(
+      "older than release 42",
+    );
+    expect(repository.refs.has("refs/tags/release/production/000043")).toBe(false);
   });
 
   test("that this run has written before is found again, not written twice", async () => {
@@ -181,7 +245,7 @@ describe("a release's record", () => {
     let looks = 0;
     repository.readRef = async (ref) => ((looks += 1) < 3 ? undefined : readRef(ref));
     expect(await append(record(42))).toStrictEqual(record(42));
-    repository.readRef = async () => undefined;
+    repository.readRef = async (ref) => (ref === LOCK.ref ? LOCK.sha : undefined);
     await expect(append(record(42))).rejects.toThrow(
       "GitHub says that the tag release/production/000042 is taken, and does not show it",
     );

@@ -89,20 +89,23 @@ export class FakeGroup {
     return [{ ...description }];
   }
 
-  rollBack(): void {
+  /** The id of the refresh that it applies to: the request names none. */
+  rollBack(): string | undefined {
     const { active } = this;
     this.rollbacks += 1;
     if (active === undefined) throw new RemoteError("none", { code: "ActiveInstanceRefreshNotFound" });
     if (this.onRollback instanceof Error) throw this.onRollback;
     active.course.splice(0, Infinity, ...this.onRollback);
     active.description.Status = "RollbackInProgress";
+    return active.description.InstanceRefreshId;
   }
 
-  cancel(): void {
+  cancel(): string | undefined {
     const { active } = this;
     this.cancels += 1;
     if (active === undefined) throw new RemoteError("none", { code: "ActiveInstanceRefreshNotFound" });
     active.course.splice(0, Infinity, { Status: "Cancelled", StatusReason: "cancelled by a user" });
+    return active.description.InstanceRefreshId;
   }
 
   #become(refresh: FakeGroup["refreshes"][number], status: string | undefined): void {
@@ -132,8 +135,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   StartInstanceRefresh: (group, input) => ({
     InstanceRefreshId: group.start(input as unknown as StartInstanceRefreshCommandInput),
   }),
-  RollbackInstanceRefresh: (group) => group.rollBack(),
-  CancelInstanceRefresh: (group) => group.cancel(),
+  RollbackInstanceRefresh: (group) => ({ InstanceRefreshId: group.rollBack() }),
+  CancelInstanceRefresh: (group) => ({ InstanceRefreshId: group.cancel() }),
   DescribeInstanceRefreshes: (group, input) => {
     const ids = input["InstanceRefreshIds"] as readonly string[] | undefined;
     return {

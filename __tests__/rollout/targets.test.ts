@@ -52,6 +52,7 @@ function rolloutOf(group: FakeGroup, changes: Partial<TargetRollout> = {}): Targ
     mayGoBack: true,
     onStarting: () => {},
     onStarted: () => {},
+    refreshes: () => [],
     ...changes,
   };
 }
@@ -79,6 +80,7 @@ function stage(
     log,
     signal,
     polling: { interval: 5000 },
+    confirmTurn: async () => undefined,
     timeout: rest.timeout ?? 3_600_000,
   };
   const rollouts = groups.map((group) =>

@@ -15,7 +15,7 @@ type Command = "deploy" | "promote" | "rollback" | "bake" | "status" | "prune";
 const DOCUMENT = "docs/github-token.md";
 const ROLLING = { strategy: "rolling" } as const;
 const TARGETS = [{ region: HOME.region, autoScalingGroup: "web" }];
-const LOCK = "refs/kiln/lock/production";
+const LOCK = "refs/kiln/lock/release/production";
 
 /** The block that follows the line which names the command. */
 function documented(command: Command): Permissions {

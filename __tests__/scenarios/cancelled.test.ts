@@ -101,13 +101,13 @@ const CASES: readonly Case[] = [
     name: "while the lock is being taken",
     hold: [REFS, "held"],
     reached: asked(REFS),
-    says: ["Released the lock refs/kiln/lock/dev"],
+    says: ["Released the lock refs/kiln/lock/release/dev"],
   },
   {
     name: "while the lock is being taken, and GitHub does not answer",
     hold: [REFS, "silent"],
     reached: asked(REFS),
-    says: ["Released the lock refs/kiln/lock/dev"],
+    says: ["Released the lock refs/kiln/lock/release/dev"],
     hangs: true,
   },
   {
@@ -117,7 +117,7 @@ const CASES: readonly Case[] = [
     says: ["The run was cancelled"],
     locked: true,
     before: async (stage) => {
-      stage.git("update-ref", "-d", "refs/kiln/lock/dev");
+      stage.git("update-ref", "-d", "refs/kiln/lock/release/dev");
     },
   },
   {
@@ -242,7 +242,7 @@ const CASES: readonly Case[] = [
     reached: (_stage, _seen, log) => log.includes("waiting for another instance refresh to end"),
     says: [
       /The run was cancelled|Cancelled before dev was rolled out/,
-      "Released the lock refs/kiln/lock/dev",
+      "Released the lock refs/kiln/lock/release/dev",
     ],
     before: async (stage) => {
       expect(status(stage)).toEqual(["Successful"]);
@@ -313,7 +313,7 @@ async function lockBy(stage: Stage, environment: string, id: number): Promise<vo
     url: `https://github.com/acme/web/actions/runs/${id}`,
   };
   await takeLock(
-    { what: environmentLock(environment), commit: await stage.copy.head(), run, timeout: 0 },
+    { what: environmentLock({ prefix: "release", environment }), commit: await stage.copy.head(), run, timeout: 0 },
     {
       repository: createRepository(octokit, "acme/web"),
       clock: wallClock,
@@ -376,7 +376,7 @@ async function others(stage: Stage): Promise<() => unknown> {
     tags: { "kiln:bake": "acme/web/98/1/0123456789ab" },
   });
   return () => ({
-    lock: stage.git("for-each-ref", "refs/kiln/lock/qa"),
+    lock: stage.git("for-each-ref", "refs/kiln/lock/release/qa"),
     image: ec2.images(HOME).find(({ id }) => id === image.id)?.state,
     instance: ec2.instances(HOME).find(({ id }) => id === instance)?.state === "terminated",
     qa: [status(stage, "web-qa"), stage.running("web-qa")],
@@ -470,7 +470,7 @@ describe("cancelled at any stage, nothing is left and the re-run releases", () =
       green: each.code === 0,
       endsBeforeSigterm: each.hangs !== true,
       processes: [],
-      locks: [...(each.locked === true ? ["refs/kiln/lock/dev"] : []), "refs/kiln/lock/qa"],
+      locks: [...(each.locked === true ? ["refs/kiln/lock/release/dev"] : []), "refs/kiln/lock/release/qa"],
       others: before.theirs,
       group: isNew ? "new" : [...base],
     });
@@ -482,7 +482,7 @@ describe("cancelled at any stage, nothing is left and the re-run releases", () =
     expect(stage.records()).toEqual(["release/dev/000001"]);
     expect(new Set(stage.running("web-dev")).size).toBe(1);
     expect(stage.running("web-dev")).not.toEqual(before.running);
-    expect(stage.locks()).toEqual(["refs/kiln/lock/qa"]);
+    expect(stage.locks()).toEqual(["refs/kiln/lock/release/qa"]);
     expect(theirs()).toEqual(before.theirs);
     passed += 1;
   });

@@ -91,7 +91,7 @@ describe("pushes to develop, stage and main", () => {
   test("the lock was taken before anything was touched, and released after everything", () => {
     const writes = first.requests.filter((request) => request.writes).map((request) => request.action);
     expect(writes.slice(0, 2)).toEqual(["POST /repos/acme/web/git/tags", "POST /repos/acme/web/git/refs"]);
-    expect(writes.at(-1)).toBe("DELETE /repos/acme/web/git/refs/kiln/lock/dev");
+    expect(writes.at(-1)).toBe("DELETE /repos/acme/web/git/refs/kiln/lock/release/dev");
   });
 
   test("the record is an annotated tag that plain git reads", async () => {

@@ -59,12 +59,12 @@ describe("prune", () => {
     await scenario.prune();
     scenario.backdate(3);
     const { stage } = scenario;
-    stage.git("update-ref", "refs/kiln/lock/production", await stage.copy.head());
+    stage.git("update-ref", "refs/kiln/lock/release/production", await stage.copy.head());
     const held = await scenario.prune();
     expect(held.code, held.log).toBe(0);
     expect(writesOf(held.requests)).toEqual([]);
-    expect(held.log).toContain("a release to production is under way: refs/kiln/lock/production is held");
-    stage.git("update-ref", "-d", "refs/kiln/lock/production");
+    expect(held.log).toContain("a release to production is under way: refs/kiln/lock/release/production is held");
+    stage.git("update-ref", "-d", "refs/kiln/lock/release/production");
     await scenario.record(2, { "eu-west-1": scenario.id("old eu-west-1") });
     const back = await scenario.prune();
     expect(back.code, back.log).toBe(0);

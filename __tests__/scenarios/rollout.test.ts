@@ -129,7 +129,7 @@ describe("cancelled and killed", () => {
     await stage.seedImage();
     const { ended, hold } = await signalled(stage, "SIGKILL", REFRESHES, { post: false });
     await ended;
-    expect(stage.locks()).toEqual(["refs/kiln/lock/dev"]);
+    expect(stage.locks()).toEqual(["refs/kiln/lock/release/dev"]);
     const onOutput = goOnAt(hold, "version 2 of web-dev is there already");
     const again = await stage.run({ runId: 2, attempt: 2, onOutput });
     expect(again.code, again.log).toBe(0);
@@ -314,7 +314,7 @@ describe("the record and the lock", () => {
     expect(result.code).toBe(1);
     expect(result.log).toContain("dev is locked by mona's run https://github.com/acme/web/actions/runs/77");
     expect(result.log).toContain("dev is still locked by mona's run");
-    expect(stage.locks()).toEqual(["refs/kiln/lock/dev"]);
+    expect(stage.locks()).toEqual(["refs/kiln/lock/release/dev"]);
     expect(refreshes(stage)).toEqual([]);
   });
 
@@ -346,5 +346,5 @@ describe("the record and the lock", () => {
 async function holdLock(stage: Stage, run: number): Promise<void> {
   const message = `Lock of dev\n\nRun-Id: ${run}\nAttempt: 1\nRun: https://github.com/acme/web/actions/runs/${run}\nActor: mona\n`;
   await stage.copy.git("tag", "-a", "-m", message, "lock-of-dev");
-  await stage.copy.git("push", "--quiet", "origin", "refs/tags/lock-of-dev:refs/kiln/lock/dev");
+  await stage.copy.git("push", "--quiet", "origin", "refs/tags/lock-of-dev:refs/kiln/lock/release/dev");
 }

@@ -197,7 +197,7 @@ function expectOnlyTheLock(requests: Awaited<ReturnType<Stage["push"]>>["request
       "PATCH /repos/acme/web/git/refs/kiln/bake/<digest>",
     ]).flat(),
     "DELETE /repos/acme/web/git/refs/kiln/bake/<digest>",
-    "DELETE /repos/acme/web/git/refs/kiln/lock/dev",
+    "DELETE /repos/acme/web/git/refs/kiln/lock/release/dev",
   ]);
 }
 

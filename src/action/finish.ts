@@ -10,8 +10,8 @@ import type { StartedPacker } from "../image/bake-order.ts";
 import { createRepository } from "../github/repository.ts";
 import type { ToComplete } from "../image/completion.ts";
 import { Secrets } from "../domain/secrets.ts";
-import { releaseLock } from "../release/lock.ts";
-import { isFor, recentRefreshes, rollBackActive, watchRefresh } from "../rollout/refresh.ts";
+import { releaseLock } from "../release/held-lock.ts";
+import { isFor, recentRefreshes, rollBackRefresh, watchRefresh } from "../rollout/refresh.ts";
 import { Pace } from "../rollout/pace.ts";
 import { verdictOf } from "../rollout/verdict.ts";
 import { awsOptions, clientsOf } from "./aws-options.ts";
@@ -171,6 +171,7 @@ async function finishRefresh(
     pace: new Pace({ capacity: 0, warmup: 0, preferences: {}, image: "" }),
     clock: wallClock,
     signal: new AbortController().signal,
+    patience: Math.max(0, deadline - Date.now()),
     onLook: async (found, line) => {
       const verdict = verdictOf(found);
       goesBack ||= verdict.kind === "pending" && verdict.rollingBack;
@@ -197,7 +198,7 @@ async function startedUnseen(clients: AwsClients, { brings, ...target }: NotedRe
 
 /** True where AWS is at it now. */
 async function takeBack(clients: AwsClients, target: Target, id: string): Promise<boolean> {
-  const answer = await rollBackActive(clients, target);
+  const answer = await rollBackRefresh(clients, target, id);
   if (answer === "impossible") return false;
   log.info(`${targetName(target)}: the run was cancelled: the instance refresh ${id} is rolled back`);
   return true;
@@ -234,7 +235,7 @@ async function releaseLocks({ locks }: State, runner: Runner): Promise<void> {
   });
   const repository = createRepository(octokit, runner.run.repository);
   await Promise.all(
-    [...Map.groupBy(locks, ({ ref }) => ref)].map(async ([ref, [first, ...forms]]) => {
+    [...Map.groupBy(locks.toReversed(), ({ ref }) => ref)].map(async ([ref, [first, ...forms]]) => {
       if (first === undefined) return;
       const ended = await releaseLock(repository, [first, ...forms], wallClock);
       if (ended === "released") log.info(`Released the lock ${ref}`);

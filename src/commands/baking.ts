@@ -79,7 +79,7 @@ export async function obtainImage(
       commit: run.commit,
       notes: formatTraces(traces),
       inherit,
-      work: async (contended, note) => {
+      work: async (contended, { note }) => {
         await sweepOtherBakes(digest, request, ports);
         return bakeOrJoin({ choice, ready, contended, region, digest, seen: known, note }, request, ports);
       },

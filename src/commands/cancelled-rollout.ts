@@ -2,7 +2,7 @@ import { type Target, targetName } from "../domain/application.ts";
 import { CancelledError } from "../domain/errors.ts";
 import type { RolloutTools } from "../rollout/follow.ts";
 import { startBack } from "../rollout/go-back.ts";
-import { describeById, rollBackActive } from "../rollout/refresh.ts";
+import { describeById, rollBackRefresh } from "../rollout/refresh.ts";
 import type { TargetRollout } from "../rollout/rollout.ts";
 import type { TargetBoard } from "./target-board.ts";
 import type { Ports } from "./ports.ts";
@@ -50,6 +50,8 @@ export async function cancelRollouts(
     clients: ports.awsOf(environment),
     clock: ports.clock,
     signal: new AbortController().signal,
+    // There are seconds left: that nobody else has refreshed the target since is what counts.
+    confirmTurn: async () => undefined,
   };
   const states = await Promise.all(
     begun.map((rollout) =>
@@ -62,11 +64,13 @@ export async function cancelRollouts(
   });
 }
 
+const CANCELLED = "the run was cancelled";
+
 /** Has one target go back, in words. */
 async function stateOf(
   rollout: TargetRollout,
   board: TargetBoard,
-  tools: Pick<RolloutTools, "clients" | "clock" | "signal">,
+  tools: Pick<RolloutTools, "clients" | "clock" | "signal" | "confirmTurn">,
 ): Promise<string> {
   const { target } = rollout.state;
   const { id = "?", isBack = false } = board.refreshOf(target) ?? {};
@@ -75,10 +79,10 @@ async function stateOf(
     return `${targetName(target)} is on its way back by the instance refresh ${id}, which AWS finishes by itself.`;
   }
   if (board.resultOf(target)?.ended === "released") {
-    const back = await startBack(tools, rollout);
+    const back = await startBack(tools, rollout, CANCELLED);
     return `${targetName(target)} had finished; the instance refresh ${back} takes it back, which AWS finishes by itself.`;
   }
-  const answer = await rollBackActive(tools.clients, target);
+  const answer = await rollBackRefresh(tools.clients, target, id);
   if (answer === "started") {
     return `The instance refresh ${id} is being rolled back; AWS finishes that by itself.`;
   }
@@ -87,7 +91,7 @@ async function stateOf(
   if (ended?.Status === "RollbackSuccessful")
     return `The instance refresh ${id} had been rolled back already.`;
   // It ended just now, well or not: in both cases instances run what nobody will record.
-  const back = await startBack(tools, rollout);
+  const back = await startBack(tools, rollout, CANCELLED);
   return `The instance refresh ${id} had ended already (${ended?.Status ?? "?"}); ${back} takes ${targetName(target)} back, which AWS finishes by itself.`;
 }
 

@@ -5,6 +5,7 @@ import { formatReleaseTag } from "../domain/release-tag.ts";
 import type { TargetEnd } from "../domain/result.ts";
 import type { CatalogueImage } from "../image/catalogue.ts";
 import { shareWith } from "../image/sharing.ts";
+import type { Turn } from "../release/turn.ts";
 import { releaseVersions, type TemplateVersion } from "../rollout/launch-template.ts";
 import { architectureFindings } from "../rollout/preflight.ts";
 import type { RolledOut, TargetRollout } from "../rollout/rollout.ts";
@@ -38,7 +39,7 @@ export interface ReleasedTarget {
  * in order.
  */
 export async function rollOutImages(
-  { plan, situation }: Settled,
+  { settled: { plan, situation }, turn }: { readonly settled: Settled; readonly turn: Turn },
   images: ComingImages,
   order: ReleaseOrder,
   ports: Ports,
@@ -69,7 +70,8 @@ export async function rollOutImages(
     return [{ target: target.target, prepare }];
   });
   try {
-    await rollOutTargets(rolloutTools(order, ports), entries, {
+    const tools = rolloutTools(order, ports, (state) => turn.confirm(state));
+    await rollOutTargets(tools, entries, {
       order: order.environment.rollout.order ?? "parallel",
       onEnd: (target, ended, result) => {
         if (result !== undefined) done.set(targetName(target), result);

@@ -1,14 +1,7 @@
-import { CancelledError } from "../domain/errors.ts";
-import {
-  deleteOwnClaims,
-  type Lock,
-  type Lockable,
-  type LockOrder,
-  noteOnLock,
-  releaseAbandoned,
-  releaseLock,
-  takeLock,
-} from "../release/lock.ts";
+import { CancelledError, TakenOverError } from "../domain/errors.ts";
+import { deleteOwnClaims, releaseAbandoned } from "../release/dead-lock.ts";
+import { HeldLock } from "../release/held-lock.ts";
+import { type Lockable, type LockOrder, takeLock } from "../release/lock.ts";
 import type { Ports, Run } from "./ports.ts";
 import type { RolloutRequest } from "./request.ts";
 
@@ -23,11 +16,15 @@ export interface Exclusive<T> {
   readonly notes?: string;
   /** Finishes what a dead run noted in its lock, before that is taken over. */
   readonly inherit?: (message: string) => Promise<void>;
-  /**
-   * @param contended whether the lock had to be waited for or taken over: then what was observed before may be old
-   * @param note writes into the lock what is to be finished where this run dies
-   */
-  readonly work: (contended: boolean, note: (notes: string) => Promise<void>) => Promise<T>;
+  /** @param contended whether the lock had to be waited for or taken over: then what was observed before may be old */
+  readonly work: (contended: boolean, held: Held) => Promise<T>;
+}
+
+/** A lock while its work is done. */
+export interface Held {
+  readonly lock: HeldLock;
+  /** Writes into the lock what is to be finished if this run dies. */
+  readonly note: (notes: string) => Promise<void>;
 }
 
 /** Does something that one run at a time may do. */
@@ -38,24 +35,19 @@ export async function holding<T>(
 ): Promise<T> {
   ports.signal.throwIfAborted();
   const order: LockOrder = { ...orderOf(what, commit, run, ports), timeout, meanwhile, notes, inherit };
-  if (run.attempt !== "1") await tidyClaims(run, ports);
   const { contended, lock } = await takeLock(order, ports);
-  // With notes in it the lock is another object: it is released as whichever it is.
-  const forms: [Lock, ...Lock[]] = [lock];
+  const held = new HeldLock([lock], ports);
+  const note = (now: string): Promise<void> =>
+    held.note({ ...order, notes: now }, (form) => ports.unfinished.locked(form));
   let result: T;
   try {
-    result = await work(contended, (now) =>
-      noteOnLock({ ...order, notes: now }, forms, ports.repository, (form) => {
-        forms.unshift(form);
-        ports.unfinished.locked(form);
-      }),
-    );
+    result = await work(contended, { lock: held, note });
   } catch (error) {
     // A cancelled run has seconds left: its post step waits for what is under way and releases the lock then.
-    if (!(error instanceof CancelledError)) await letGo(forms, ports);
+    if (!(error instanceof CancelledError)) await letGo(held, run, ports, error);
     throw error;
   }
-  await letGo(forms, ports);
+  await letGo(held, run, ports);
   return result;
 }
 
@@ -95,20 +87,22 @@ function orderOf(
 }
 
 /** A lock that cannot be released now is released by the post step; what was done stands. */
-async function letGo(forms: readonly [Lock, ...Lock[]], ports: Ports): Promise<void> {
-  const [{ ref }] = forms;
+async function letGo(held: HeldLock, run: Run, ports: Ports, error?: unknown): Promise<void> {
+  const { ref } = held;
   try {
-    const ended = await releaseLock(ports.repository, forms, ports.clock);
-    // What is not to be seen now the post step looks for once more.
+    const ended = await held.release();
+    // What is not visible now the post step looks for once more.
     if (ended !== "gone") ports.unfinished.unlocked({ ref });
-    if (ended !== "released") {
+    if (ended !== "released" && !(error instanceof TakenOverError)) {
       ports.log.warning(
         `The lock ${ref} was deleted or replaced while this run held it: another run may have changed the same thing meanwhile`,
       );
     }
-  } catch (error) {
+    // Claims exist only where refs cannot be changed atomically.
+    if (!held.isAtomic && run.attempt !== "1") await tidyClaims(run, ports);
+  } catch (cause) {
     ports.log.warning(
-      `The lock ${ref} could not be released yet: ${error instanceof Error ? error.message : String(error)}`,
+      `The lock ${ref} could not be released yet: ${cause instanceof Error ? cause.message : String(cause)}`,
     );
   }
 }

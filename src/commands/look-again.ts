@@ -3,7 +3,7 @@ import { readLedger } from "../release/ledger.ts";
 import { waitForForeign } from "../rollout/follow.ts";
 import { findTemplateVersion, type TemplateVersion } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
-import { isOurs } from "../rollout/refresh.ts";
+import { foreignRefresh, isOurs } from "../rollout/refresh.ts";
 import { instanceCount, launchesTheSame, observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { changeOf, rolloutTools } from "./prepare-target.ts";
 import { observeAndPlan, planFor } from "./observe-and-plan.ts";
@@ -32,13 +32,18 @@ export async function lookAgain(
     ports.log.info(`${gone ? "The image is gone" : "Another run released meanwhile"}: looking again`);
     settled = await observeAndPlan(order, ports);
   }
+  const deadline = deadlineOf(order, ports);
   for (;;) {
     const foreign = await foreignRefreshes(settled, order, ports);
     if (foreign.length === 0) return settled;
-    await Promise.all(foreign.map((state) => waitFor(state, order, ports)));
+    await Promise.all(foreign.map((state) => waitFor(state, deadline, order, ports)));
     settled = await observeAndPlan(order, ports);
   }
 }
+
+/** For all refreshes together that are waited for: each of them may be followed by another. */
+const deadlineOf = ({ request }: ReleaseOrder, { clock }: Ports): number =>
+  clock.now().getTime() + request.timeout;
 
 /** What retires images looks at the lock before it does: what is there once the lock is held, stays. */
 async function imageIsGone({ plan }: Settled, ports: Ports): Promise<boolean> {
@@ -61,6 +66,7 @@ export async function lookAfterBake(
   const { plan, situation } = settled;
   const image = await coming.get(homeOf(order.environment));
   if (plan.image.home.kind !== "bake" || image === undefined) return settled;
+  const deadline = deadlineOf(order, ports);
   for (;;) {
     const targets = await Promise.all(
       situation.targets.map(async (observed): Promise<ObservedTarget> => {
@@ -69,7 +75,7 @@ export async function lookAfterBake(
       }),
     );
     const busy = targets.filter(({ state }) => state.activeRefresh !== undefined);
-    await Promise.all(busy.map(({ state }) => waitFor(state, order, ports)));
+    await Promise.all(busy.map(({ state }) => waitFor(state, deadline, order, ports)));
     if (busy.length > 0) continue;
     if (targets.every(({ state }, index) => launchesTheSame(state, situation.targets[index]?.state))) {
       return settled;
@@ -101,16 +107,24 @@ async function foreignRefreshes(
   return looked.flat();
 }
 
-function waitFor(state: TargetState, order: ReleaseOrder, ports: Ports): Promise<void> {
+async function waitFor(
+  state: TargetState,
+  deadline: number,
+  order: ReleaseOrder,
+  ports: Ports,
+): Promise<void> {
   const { activeRefresh, warmup, target } = state;
-  if (activeRefresh === undefined) return Promise.resolve();
+  if (activeRefresh === undefined) return;
+  const tools = rolloutTools(order, ports);
+  const timeout = deadline - ports.clock.now().getTime();
+  if (timeout <= 0) throw await foreignRefresh(tools.clients, target, activeRefresh);
   const pace = new Pace({
     capacity: instanceCount(state),
     warmup: activeRefresh.Preferences?.InstanceWarmup ?? warmup ?? 0,
     preferences: activeRefresh.Preferences ?? {},
     image: "the other refresh's version",
   });
-  return waitForForeign(rolloutTools(order, ports), target, activeRefresh, pace);
+  await waitForForeign({ ...tools, timeout }, target, activeRefresh, pace);
 }
 
 /** The template version that an earlier run of this release made, where its image exists. */

@@ -49,9 +49,11 @@ export function changeOf(
   };
 }
 
+/** @param confirmTurn see {@link RolloutTools.confirmTurn}; absent for what only watches */
 export function rolloutTools(
   { environment, request }: Pick<ReleaseOrder, "environment" | "request">,
   ports: Ports,
+  confirmTurn: RolloutTools["confirmTurn"] = async () => undefined,
 ): RolloutTools {
   return {
     clients: ports.awsOf(environment),
@@ -60,6 +62,7 @@ export function rolloutTools(
     signal: ports.signal,
     polling: { interval: request.pollInterval },
     timeout: request.timeout,
+    confirmTurn,
   };
 }
 
@@ -119,6 +122,7 @@ export async function prepareTarget(
     ),
     onStarting: () => board.starting(target, versions.base),
     onStarted: (id) => board.started(target, id),
+    refreshes: () => board.refreshesOf(target),
   };
 }
 
@@ -169,6 +173,8 @@ export async function prepareInService(
       : smokeTestCheck(order, { ...tested, refreshId: () => refreshId }, failedTests, ports),
     onStarting: () => undefined,
     onStarted: (id) => board.started(target, id),
+    // The one that brought the release is an earlier run's of this release.
+    refreshes: () => [...(refreshId === undefined ? [] : [refreshId]), ...board.refreshesOf(target)],
   };
 }
 

@@ -207,9 +207,10 @@ export async function whatMoved(
   const names = application.environments.map(({ name }) => name);
   const quiet = { ...ports.log, notice: () => undefined };
   // In this order: a release that ends in between has let its lock go, and has its record.
-  const locks = await Promise.all(names.map(async (name) => ports.repository.readRef(lockRef(name))));
+  const refOf = (environment: string): string => lockRef({ prefix: application.recordPrefix, environment });
+  const locks = await Promise.all(names.map(async (name) => ports.repository.readRef(refOf(name))));
   const held = names.find((_, index) => locks[index] !== undefined);
-  if (held !== undefined) return `a release to ${held} is under way: ${lockRef(held)} is held`;
+  if (held !== undefined) return `a release to ${held} is under way: ${refOf(held)} is held`;
   const ledger = await readLedger(ports.repository, application.recordPrefix, names, quiet, HISTORY_READ);
   const moved = names.find((name) => ledger.get(name)?.highestNumber !== before.get(name)?.highestNumber);
   return moved && `${moved} got release ${ledger.get(moved)?.highestNumber ?? 0} meanwhile`;

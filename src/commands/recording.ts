@@ -1,21 +1,31 @@
-import { KilnError } from "../domain/errors.ts";
+import { KilnError, TakenOverError } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { changesParagraph } from "../release/changes.ts";
 import { appendRecord } from "../release/ledger.ts";
 import { formatRecord, type ReleaseRecord, type SmokeTestResult } from "../release/record.ts";
+import type { Turn } from "../release/turn.ts";
 import type { ReleasedTarget } from "./carry-out.ts";
 import { tellChanges, type Told } from "./changes.ts";
 import { homeOf, type Settled } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import type { RegionImages, ReleaseOrder } from "./release-order.ts";
 
-/** Writes the record of what was rolled out; where it cannot be written, the whole record goes to the summary. */
+/** A release that was rolled out and verified. */
+export interface RolledOutRelease {
+  readonly settled: Settled;
+  readonly images: RegionImages;
+  readonly targets: readonly ReleasedTarget[];
+  readonly started: Date;
+  readonly turn: Turn;
+}
+
+/**
+ * Writes the record of what was rolled out and releases the environment's lock with it; if it cannot be written, the whole
+ * record goes to the summary.
+ */
 export async function writeRecord(
-  { situation, plan }: Settled,
-  images: RegionImages,
-  targets: readonly ReleasedTarget[],
-  started: Date,
+  { settled: { situation, plan }, images, targets, started, turn }: RolledOutRelease,
   order: ReleaseOrder,
   ports: Ports,
 ): Promise<void> {
@@ -26,7 +36,12 @@ export async function writeRecord(
   // Commits and packages are others' words.
   const changes = ports.secrets.redact(paragraph(situation.ledger.newest, draft, told));
   try {
-    const written = await appendRecord(ports.repository, draft, changes, ports.clock);
+    const written = await appendRecord(draft, changes, {
+      repository: ports.repository,
+      clock: ports.clock,
+      lock: turn.lock,
+      guard: order.guard,
+    });
     const release = formatReleaseTag(written.tag);
     ports.facts.publishEnvironment(order.environment.name, {
       outcome: "succeeded",
@@ -37,15 +52,24 @@ export async function writeRecord(
   } catch (cause) {
     const message = formatRecord(draft, changes);
     ports.facts.publishEnvironment(order.environment.name, { unrecorded: message });
-    throw new KilnError(
-      `${order.environment.name} was rolled out, not recorded: ${cause instanceof Error ? cause.message : String(cause)}`,
-      {
-        state: `The environment runs ${draft.imageName}. The whole record is in the job summary.`,
-        next: "Mend what the message names, then run the job again: it writes the record without rolling out again.",
-        cause,
-      },
-    );
+    throw notRecorded(cause, draft, order.environment.name);
   }
+}
+
+function notRecorded(cause: unknown, draft: ReleaseRecord, environment: string): KilnError {
+  const message = `${environment} was rolled out, not recorded: ${cause instanceof Error ? cause.message : String(cause)}`;
+  if (cause instanceof TakenOverError) {
+    return new TakenOverError(message, {
+      state: `This run rolled out ${draft.imageName}; what the environment runs now is up to the other run. The whole record is in the job summary.`,
+      next: cause.next,
+      cause,
+    });
+  }
+  return new KilnError(message, {
+    state: `The environment runs ${draft.imageName}. The whole record is in the job summary.`,
+    next: "Mend what the message names, then run the job again: it writes the record without rolling out again.",
+    cause,
+  });
 }
 
 /** The record as it is to be written, but for a number that somebody else takes meanwhile. */

@@ -2,10 +2,12 @@ import { RolloutError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { describeImage } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
+import type { HeldLock } from "../release/held-lock.ts";
 import { environmentLock } from "../release/lock.ts";
 import type { ReleaseRecord } from "../release/record.ts";
+import { Turn } from "../release/turn.ts";
 import { rollOutImages } from "./carry-out.ts";
-import { holding, releaseDead } from "./locks.ts";
+import { type Held, holding, releaseDead } from "./locks.ts";
 import { lookAfterBake, lookAgain } from "./look-again.ts";
 import { observeAndPlan } from "./observe-and-plan.ts";
 import { claimOf, ownAccount } from "./own-account.ts";
@@ -24,6 +26,7 @@ import { proveSmokeTest } from "./smoke-test.ts";
 export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void> {
   const started = ports.clock.now();
   const { name } = order.environment;
+  const key = { prefix: order.request.application.recordPrefix, environment: name };
   ports.facts.publish({ commit: order.commit, version: order.version });
   ports.facts.publishEnvironment(name, { outcome: "failed" });
   const { situation, plan } = await observeAndPlan(order, ports);
@@ -40,7 +43,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     await allOf(await order.source.obtain(plan.image, undefined));
     publishUnchanged(situation, name, ports);
     // An earlier attempt that came as far as the record may have died holding the lock.
-    if (order.request.run.attempt !== "1") await releaseDead(environmentLock(name), order.request.run, ports);
+    if (order.request.run.attempt !== "1") await releaseDead(environmentLock(key), order.request.run, ports);
     return;
   }
   // Independent of each other: whether a bake could begin, and whether there would be a way back.
@@ -51,7 +54,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
       ? proveSmokeTest(order.environment.rollout.smokeTest, ports)
       : undefined,
   ]);
-  await underLock(order, ports, async (contended) => {
+  await underLock(order, ports, async (contended, lock) => {
     const locked = await lookAgain(contended, { situation, plan }, order, ports);
     // The name may have been taken meanwhile: then the bake is prepared anew, with another.
     const prepared = locked.plan === plan ? ready : await order.source.prepare(locked.plan.image);
@@ -62,8 +65,10 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
       publishUnchanged(settled.situation, name, ports);
       return;
     }
-    const targets = await rollOutImages(settled, coming, order, ports);
-    await writeRecord(settled, await allOf(coming), targets, started, order, ports);
+    const turn = new Turn(lock, key, settled.situation.ledger.highestNumber, ports.repository);
+    const targets = await rollOutImages({ settled, turn }, coming, order, ports);
+    const images = await allOf(coming);
+    await writeRecord({ settled, images, targets, started, turn }, order, ports);
     if (settled.plan.rollOut) await retireVersions(settled, targets, order, ports);
   });
 }
@@ -119,19 +124,20 @@ function publishUnchanged({ ledger }: Situation, environment: string, ports: Por
 function underLock(
   order: ReleaseOrder,
   ports: Ports,
-  work: (contended: boolean) => Promise<void>,
+  work: (contended: boolean, lock: HeldLock) => Promise<void>,
 ): Promise<void> {
-  const { name } = order.environment;
-  const told = async (contended: boolean): Promise<void> => {
+  const { commit, whileLocked: meanwhile, request } = order;
+  const environment = order.environment.name;
+  const told = async (contended: boolean, { lock }: Held): Promise<void> => {
     try {
-      await work(contended);
+      await work(contended, lock);
     } catch (error) {
       if (error instanceof RolloutError && error.rolledBack) {
-        ports.facts.publishEnvironment(name, { outcome: "rolled-back" });
+        ports.facts.publishEnvironment(environment, { outcome: "rolled-back" });
       }
       throw error;
     }
   };
-  const { commit, whileLocked: meanwhile, request } = order;
-  return holding({ what: environmentLock(name), commit, meanwhile, work: told }, request, ports);
+  const what = environmentLock({ prefix: request.application.recordPrefix, environment });
+  return holding({ what, commit, meanwhile, work: told }, request, ports);
 }

@@ -9,7 +9,7 @@ export class TargetBoard {
   readonly #environment: Environment;
   readonly #ports: Ports;
   readonly #results = new Map<string, TargetResult>();
-  readonly #refreshes = new Map<string, { readonly id: string; readonly isBack: boolean }>();
+  readonly #refreshes = new Map<string, { readonly id: string; readonly isBack: boolean }[]>();
 
   constructor(environment: Environment, targets: readonly TargetPlan[], ports: Ports) {
     this.#environment = environment;
@@ -22,7 +22,12 @@ export class TargetBoard {
 
   /** The refresh that was last started on a target; a second one takes it back. */
   refreshOf(target: Target): { readonly id: string; readonly isBack: boolean } | undefined {
-    return this.#refreshes.get(targetName(target));
+    return this.#refreshes.get(targetName(target))?.at(-1);
+  }
+
+  /** The ids of all refreshes that this run started or adopted on a target, oldest first. */
+  refreshesOf(target: Target): readonly string[] {
+    return (this.#refreshes.get(targetName(target)) ?? []).map(({ id }) => id);
   }
 
   resultOf(target: Target): TargetResult | undefined {
@@ -37,8 +42,9 @@ export class TargetBoard {
   }
 
   started(target: Target, id: string): void {
-    const isBack = this.#refreshes.has(targetName(target));
-    this.#refreshes.set(targetName(target), { id, isBack });
+    const before = this.#refreshes.get(targetName(target)) ?? [];
+    const isBack = before.length > 0;
+    this.#refreshes.set(targetName(target), [...before, { id, isBack }]);
     const { roleToAssume } = this.#environment;
     this.#ports.unfinished.refreshNoted({ ...target, id, isBack, roleToAssume });
     this.update(target, { instanceRefresh: id });

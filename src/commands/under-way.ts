@@ -7,7 +7,7 @@ import { noteStopped } from "../release/stopped.ts";
 import { followRefresh } from "../rollout/follow.ts";
 import { imagesOfVersions } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
-import { rollBackActive } from "../rollout/refresh.ts";
+import { rollBackRefresh } from "../rollout/refresh.ts";
 import { instanceCount, type TargetState } from "../rollout/target-state.ts";
 import { rolloutTools } from "./prepare-target.ts";
 import type { Ports } from "./ports.ts";
@@ -122,7 +122,7 @@ async function stopRefresh(
   if (request.dryRun) return true;
   ports.signal.throwIfAborted();
   if (activeRefresh?.Status !== "RollbackInProgress") {
-    const answer = await rollBackActive(ports.awsOf(environment), target);
+    const answer = await rollBackRefresh(ports.awsOf(environment), target, id);
     if (answer !== "started") {
       ports.log.info(
         `${targetName(target)}: the refresh ${answer === "ended" ? "ended before that" : "cannot be rolled back by AWS"}`,

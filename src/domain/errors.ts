@@ -47,6 +47,11 @@ export class CancelledError extends KilnError {
   override readonly name = "CancelledError";
 }
 
+/** Another run, or a later attempt of this one, has taken over from this run: it must not change anything any more. */
+export class TakenOverError extends KilnError {
+  override readonly name = "TakenOverError";
+}
+
 /** A rollout that did not end in a release; `rolledBack` tells whether the target is back on what it ran before. */
 export class RolloutError extends KilnError {
   override readonly name = "RolloutError";

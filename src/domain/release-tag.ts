@@ -6,6 +6,16 @@ export interface ReleaseTag {
   readonly number: number;
 }
 
+/** Whose records, locks and markers something is about: one application's ledger, and one of its environments. */
+export interface LedgerKey {
+  /** The config file's `record-prefix`: one or more segments. */
+  readonly prefix: string;
+  readonly environment: string;
+}
+
+/** `release/production`: what the names of a ledger's refs have in common. */
+export const ledgerPath = ({ prefix, environment }: LedgerKey): string => `${prefix}/${environment}`;
+
 export const DEFAULT_RECORD_PREFIX = "release";
 
 /** Zero-padded so that names sort by age everywhere. */

@@ -2,7 +2,8 @@ import { hasStatus, RateLimitError } from "./answers.ts";
 import type { Octokit } from "./client.ts";
 import { type CommitFiles, readCommitFiles, readFile } from "./commit-files.ts";
 import { type GitObjects, gitObjectsOf } from "./git-objects.ts";
-import { newestTags, type TagRef } from "./newest-tags.ts";
+import { readRefs, type RefsSeen, type RefsWanted, type TagRef } from "./read-refs.ts";
+import { type RefChange, RefUpdates, type RefsUpdated } from "./ref-updates.ts";
 import { type Refs, refsOf } from "./refs.ts";
 import { type Place, placeOf, told, unlessMissing } from "./requests.ts";
 
@@ -14,11 +15,18 @@ export interface Comparison {
   readonly commits: readonly { readonly commit: string; readonly subject: string }[];
 }
 
-export type RunState = "active" | "ended" | "forbidden" | "gone";
+/** What GitHub says of a workflow run; `forbidden` if the token may not ask, `gone` if there is no such run. */
+export type RunState =
+  | {
+      readonly kind: "active" | "ended";
+      /** The run's newest attempt: earlier ones have ended, or were given up by GitHub. */
+      readonly attempt: number;
+    }
+  | { readonly kind: "forbidden" }
+  | { readonly kind: "gone" };
 
 /** The repository's git data and runs, as far as releases need them; errors are translated here, once. */
 export interface Repository extends Refs, GitObjects {
-  /** Whether a workflow run has ended; `forbidden` where the token may not ask, `gone` where there is no such run. */
   runState(runId: string): Promise<RunState>;
   /** Whether a commit is an ancestor of another; false where GitHub does not know one of them. */
   isAncestor(commit: string, of: string): Promise<boolean>;
@@ -33,11 +41,21 @@ export interface Repository extends Refs, GitObjects {
   readFile(path: string, commit: string): Promise<string | undefined>;
   /** The newest tags by name under each prefix (`refs/tags/release/dev/`), in one request. */
   newestTags(prefixes: readonly string[], count: number): Promise<ReadonlyMap<string, readonly TagRef[]>>;
+  /** The same together with what single refs point at. */
+  readRefs(wanted: RefsWanted): Promise<RefsSeen>;
+  /** Changes several refs in one atomic request. */
+  updateRefs(changes: readonly RefChange[]): Promise<RefsUpdated>;
 }
 
 export function createRepository(octokit: Octokit, fullName: string): Repository {
   const place = placeOf(octokit, fullName);
   const compare = comparer(place);
+  const updates = new RefUpdates(place);
+  const read = async (wanted: RefsWanted): Promise<RefsSeen> => {
+    const seen = await readRefs(place, wanted);
+    updates.learn(seen.repositoryId);
+    return seen;
+  };
   return {
     ...refsOf(place),
     ...gitObjectsOf(place),
@@ -49,7 +67,9 @@ export function createRepository(octokit: Octokit, fullName: string): Repository
     compare,
     readCommitFiles: (revisions) => readCommitFiles(place, revisions),
     readFile: (path, commit) => readFile(place, path, commit),
-    newestTags: (prefixes, count) => newestTags(place, prefixes, count),
+    newestTags: async (prefixes, count) => (await read({ prefixes, count })).tags,
+    readRefs: read,
+    updateRefs: (changes) => updates.apply(changes),
   };
 }
 
@@ -85,11 +105,11 @@ async function runState(place: Place, runId: string): Promise<RunState> {
   const { octokit, owner, repo } = place;
   try {
     const { data } = await octokit.rest.actions.getWorkflowRun({ owner, repo, run_id: Number(runId) });
-    return data.status === "completed" ? "ended" : "active";
+    return { kind: data.status === "completed" ? "ended" : "active", attempt: data.run_attempt ?? 1 };
   } catch (error) {
     // A used-up rate limit is a 403 as well, and no answer.
-    if (hasStatus(error, 403) && !(error instanceof RateLimitError)) return "forbidden";
-    if (hasStatus(error, 404)) return "gone";
+    if (hasStatus(error, 403) && !(error instanceof RateLimitError)) return { kind: "forbidden" };
+    if (hasStatus(error, 404)) return { kind: "gone" };
     throw told(error, `read run ${runId}`, place);
   }
 }

@@ -1,8 +1,9 @@
 import { KilnError } from "../domain/errors.ts";
 import type { Clock, Log } from "../domain/ports.ts";
-import { formatReleaseTag, parseReleaseTag } from "../domain/release-tag.ts";
-import type { TagRef } from "../github/newest-tags.ts";
+import { formatReleaseTag, type LedgerKey, ledgerPath, parseReleaseTag } from "../domain/release-tag.ts";
+import type { TagRef } from "../github/read-refs.ts";
 import type { Repository } from "../github/repository.ts";
+import type { HeldLock } from "./held-lock.ts";
 import { formatRecord, NotARecord, parseRecord, type ReleaseRecord } from "./record.ts";
 
 /** Records read per environment: the newest, and some behind it in case of tags that are none. */
@@ -74,33 +75,55 @@ function toPage(path: string, refs: readonly TagRef[], log: Log): LedgerPage {
   return { newest: records[0], records, highestNumber };
 }
 
+/** The highest number that a ledger's tags have; 0 if there is none. */
+export function highestNumber(key: LedgerKey, refs: readonly TagRef[]): number {
+  return Math.max(0, ...refs.map(({ name }) => parseReleaseTag(`${ledgerPath(key)}/${name}`)?.number ?? 0));
+}
+
 /** Numbers tried before giving up: that many others would have to release to the environment in the same seconds. */
 const MAX_CLAIMS = 20;
 
+/** What a record is written with. */
+export interface RecordTools {
+  readonly repository: Repository;
+  readonly clock: Clock;
+  /** The environment's lock: it is released together with the record. */
+  readonly lock: Pick<HeldLock, "ref" | "releaseWith" | "confirm">;
+  /** Throws if the release must not follow one that was recorded meanwhile. */
+  readonly guard?: ((newest: ReleaseRecord) => Promise<void>) | undefined;
+}
+
 /**
- * Writes a release's record: the tag object, then the ref, whose creation is the atomic claim of the number. Where the
- * number is taken, the tag there decides: our own record of the same run is success, another's means the next number.
- * @throws KilnError where it cannot be written; the message says that the release was rolled out but not recorded
+ * Writes a release's record and releases the environment's lock: the tag object, then one request that creates the ref and
+ * deletes the lock, and fails if the lock is not this run's any more. Where refs cannot be changed together the lock is read
+ * first, and released later. The ref's creation is the atomic claim of the number: if it is taken, the tag there decides.
+ * Our own record of the same run is success, another's means the next number.
+ * @throws TakenOverError if another run has taken the lock over: nothing is recorded
+ * @throws KilnError if it cannot be written
  */
 export async function appendRecord(
-  repository: Repository,
   record: ReleaseRecord,
   changes: string,
-  clock: Clock,
+  { repository, clock, lock, guard }: RecordTools,
 ): Promise<ReleaseRecord> {
-  for (let number = record.tag.number; number < record.tag.number + MAX_CLAIMS; number += 1) {
-    const candidate: ReleaseRecord = { ...record, tag: { ...record.tag, number } };
+  const first = record.tag.number;
+  let candidate = record;
+  for (let number = first; number < first + MAX_CLAIMS; number += 1) {
+    candidate = { ...candidate, tag: { ...candidate.tag, number } };
     const name = formatReleaseTag(candidate.tag);
-    const sha = await repository.createTag({
-      name,
-      message: formatRecord(candidate, changes),
-      commit: record.commit,
-    });
-    if ((await repository.createRef(`refs/tags/${name}`, sha)) === "created") return candidate;
+    const ref = `refs/tags/${name}`;
+    const message = formatRecord(candidate, changes);
+    const sha = await repository.createTag({ name, message, commit: candidate.commit });
+    const written = await lock.releaseWith([{ ref, from: undefined, to: sha }]);
+    if (written === "updated") return candidate;
+    await lock.confirm(await repository.readRef(lock.ref), "What this run rolled out is not recorded.");
+    if (written === "unsupported" && (await repository.createRef(ref, sha)) === "created") return candidate;
     const taken = await readRecord(repository, name, clock);
+    if (taken === undefined) continue;
     // The images too: a re-run of the same job may release something else.
-    if (taken !== undefined && taken.run === record.run && taken.imageDigest === record.imageDigest)
-      return taken;
+    if (taken.run === record.run && taken.imageDigest === record.imageDigest) return taken;
+    await guard?.(taken);
+    candidate = { ...candidate, previous: name };
   }
   throw new KilnError(
     `No release number of ${record.tag.environment} could be claimed in ${MAX_CLAIMS} tries`,

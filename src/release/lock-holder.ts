@@ -1,4 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { printable, shortened } from "../domain/printable.ts";
+import type { Repository } from "../github/repository.ts";
+import type { Lock, Lockable } from "./lock-names.ts";
 
 /** Who holds a lock: a run of a workflow. */
 export interface LockHolder {
@@ -21,12 +24,30 @@ export function formatHolder(name: string, run: LockHolder, unique: string, note
   return `Lock of ${name}\n\n${lines.map((line) => printable(line.replace(/[\r\n]/g, " "))).join("\n")}\n`;
 }
 
-/** Undefined where the lock was not written by Kiln. */
+/** What a lock is written from. */
+export interface LockRequest {
+  readonly what: Lockable;
+  /** The commit that the record will tag: whether the token may write on it is found out here. */
+  readonly commit: string;
+  readonly run: LockHolder;
+  /** What is to be finished where this run dies; one line. */
+  readonly notes?: string | undefined;
+}
+
+/** Makes the tag object that a lock points at; nothing refers to it yet. */
+export async function writeHolder(
+  { what, commit, run, notes }: LockRequest,
+  repository: Pick<Repository, "createTag">,
+): Promise<Lock> {
+  const message = formatHolder(what.name, run, randomUUID(), notes);
+  return { ref: what.ref, sha: await repository.createTag({ name: what.tag, message, commit }) };
+}
+
+/** `undefined` if the lock was not written by Kiln. Run and attempt must be numbers, since GitHub is asked about them. */
 export function parseHolder(message: string): LockHolder | undefined {
   const [id, attempt, url, actor] = ["Run-Id", "Attempt", "Run", "Actor"].map((key) => valueOf(key, message));
-  return id === undefined || attempt === undefined || url === undefined || actor === undefined
-    ? undefined
-    : { id, attempt, url, actor };
+  if (id === undefined || attempt === undefined || url === undefined || actor === undefined) return undefined;
+  return /^\d{1,15}$/.test(id) && /^\d{1,6}$/.test(attempt) ? { id, attempt, url, actor } : undefined;
 }
 
 /** What the holder noted for who takes its lock over. */

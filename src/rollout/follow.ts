@@ -6,11 +6,11 @@ import type { AwsClients } from "../aws/clients.ts";
 import { countFailedReplacements } from "./failed-replacements.ts";
 import type { Pace } from "./pace.ts";
 import {
-  cancelActive,
+  cancelRefresh,
   foreignRefresh,
   describeRefresh,
   type Polling,
-  rollBackActive,
+  rollBackRefresh,
   watchRefresh,
   whatItBrings,
 } from "./refresh.ts";
@@ -25,6 +25,11 @@ export interface RolloutTools {
   readonly polling: Polling;
   /** Milliseconds; the rollout is rolled back after it. */
   readonly timeout: number;
+  /**
+   * Asked before a target is changed; throws a TakenOverError if another run has taken over from this one.
+   * @param state what state things are in, for that error
+   */
+  readonly confirmTurn: (state: string) => Promise<void>;
 }
 
 /** Waits until a refresh that is not ours has ended; it is never cancelled. */
@@ -46,6 +51,7 @@ export async function waitForForeign(
     pace,
     clock,
     signal,
+    patience: tools.timeout,
     onLook: async (look, line) => {
       if (line !== undefined) log.info(`${targetName(target)}: ${line}`);
       if (verdictOf(look).kind !== "pending") return true;
@@ -113,6 +119,7 @@ export async function followRefresh(tools: RolloutTools, following: Following): 
       clock,
       polling: tools.polling,
       signal: tools.signal,
+      patience: tools.timeout,
       onLook: async (look, line) => {
         if (line !== undefined) log.info(`${targetName(target)}: ${line}`);
         const verdict = verdictOf(look);
@@ -131,9 +138,9 @@ export async function followRefresh(tools: RolloutTools, following: Following): 
       return { refresh, verdict, stopped, checked: doubts.checked, explained: (await explained) ?? [] };
     }
     log.warning(`${targetName(target)}: ${stopped ?? "stopped"}; rolling back`);
-    if ((await rollBackActive(tools.clients, target)) === "impossible") {
+    if ((await rollBackRefresh(tools.clients, target, id)) === "impossible") {
       log.warning(`${targetName(target)}: AWS cannot roll this refresh back: it is cancelled`);
-      await cancelActive(tools.clients, target);
+      await cancelRefresh(tools.clients, target, id);
     }
   }
 }

@@ -1,10 +1,19 @@
-import type { RefreshPreferences } from "@aws-sdk/client-auto-scaling";
+import type { InstanceRefresh, RefreshPreferences } from "@aws-sdk/client-auto-scaling";
 import { targetName } from "../domain/application.ts";
-import { RolloutError } from "../domain/errors.ts";
+import { RolloutError, TakenOverError } from "../domain/errors.ts";
 import { followRefresh, type RolloutTools } from "./follow.ts";
 import { savedConfiguration } from "./launch-template.ts";
 import { Pace } from "./pace.ts";
-import { activeRefresh, cancelActive, isFor, isOurs, rollBackActive, startRefresh } from "./refresh.ts";
+import {
+  activeRefresh,
+  cancelRefresh,
+  describeRefresh,
+  isFor,
+  recentRefreshes,
+  rollBackRefresh,
+  startRefresh,
+  whatItBrings,
+} from "./refresh.ts";
 import type { TargetRollout } from "./rollout.ts";
 import {
   launchedImages,
@@ -15,7 +24,7 @@ import {
   templatesOf,
   instanceCount,
 } from "./target-state.ts";
-import { leftAlone, lookUntil } from "./verify.ts";
+import { leftAlone as mayStay, lookUntil } from "./verify.ts";
 
 /**
  * Brings a target back to what it launched from before the release, where AWS cannot (any more): a refresh of our own to
@@ -31,7 +40,7 @@ export async function goBack(tools: RolloutTools, rollout: TargetRollout, why: s
     `${name}: ${why}. AWS cannot undo that, so Kiln goes back itself: a refresh to version ${template.version} of ${template.name}`,
   );
   try {
-    const id = await startBack(tools, rollout);
+    const id = await startBack(tools, rollout, why);
     tools.log.info(`${name}: instance refresh ${id} to the way back started`);
     const pace = new Pace({
       capacity: instanceCount(state),
@@ -46,26 +55,67 @@ export async function goBack(tools: RolloutTools, rollout: TargetRollout, why: s
     await verifyBack(tools, rollout);
     tools.log.info(`${name}: back on version ${template.version} of ${template.name}`);
   } catch (error) {
-    if (tools.signal.aborted) throw error;
+    if (tools.signal.aborted || error instanceof TakenOverError || error instanceof LeftAloneError)
+      throw error;
     throw await worstCase(tools, state, why, error instanceof Error ? error.message : String(error));
   }
 }
 
-/** Starts the refresh back to what the target launched from before the release, without waiting for it. */
+/** Somebody else has refreshed the target since this release did: it is theirs now, and is not taken back. */
+class LeftAloneError extends RolloutError {}
+
+/**
+ * Starts the refresh back to what the target launched from before the release, without waiting for it.
+ * @param why why the release must not stand
+ * @throws TakenOverError if another run has taken over
+ * @throws RolloutError if somebody else has refreshed the target since: nothing of theirs is undone
+ */
 export async function startBack(
-  tools: Pick<RolloutTools, "clients" | "clock" | "signal">,
+  tools: Pick<RolloutTools, "clients" | "clock" | "signal" | "confirmTurn">,
   rollout: TargetRollout,
+  why: string,
 ): Promise<string> {
   const { state, preferences } = rollout;
+  const { target } = state;
+  await tools
+    .confirmTurn(`The release failed (${why}), and ${targetName(target)} was not rolled back.`)
+    // A way back does not wait until GitHub answers again.
+    .catch((error: unknown) => {
+      if (error instanceof TakenOverError) throw error;
+    });
+  const [newest] = await recentRefreshes(tools.clients, target);
+  if (newest !== undefined && !isOwn(newest, rollout)) throw await leftAlone(tools, rollout, newest, why);
   // Always by replacing instances: saved overrides may have no image, which replacing root volumes needs.
-  const { id } = await startRefresh(
-    tools,
-    state.target,
-    savedConfiguration(state),
-    preferencesBack(preferences),
-  );
+  const { id } = await startRefresh(tools, {
+    target,
+    configuration: savedConfiguration(state),
+    preferences: preferencesBack(preferences),
+  });
   rollout.onStarted(id);
   return id;
+}
+
+/** Whether this run started or adopted a refresh, or may have without getting AWS's answer. */
+function isOwn(refresh: InstanceRefresh, rollout: TargetRollout): boolean {
+  const own = rollout.refreshes();
+  if (own.length === 0) return true;
+  return own.includes(refresh.InstanceRefreshId ?? "") || isFor(refresh, rollout.configuration);
+}
+
+async function leftAlone(
+  { clients }: Pick<RolloutTools, "clients">,
+  { state: { target } }: TargetRollout,
+  newest: InstanceRefresh,
+  why: string,
+): Promise<LeftAloneError> {
+  return new LeftAloneError(
+    `${targetName(target)}: the release failed (${why}), and another instance refresh has changed the group since: ${describeRefresh(newest)}${await whatItBrings(clients, target, newest)}`,
+    {
+      rolledBack: false,
+      state: "This run did not start that refresh and leaves it alone. Nothing was recorded.",
+      next: "Let that refresh end. Then deploy a release that works, or run `command: rollback`.",
+    },
+  );
 }
 
 /** The same pace, but nothing that could stop the way back half-way: no alarms, no checkpoints, no baking. */
@@ -85,7 +135,7 @@ function preferencesBack(preferences: RefreshPreferences): RefreshPreferences {
 
 async function verifyBack(tools: RolloutTools, { state, preferences }: TargetRollout): Promise<void> {
   const images = launchedImages(state);
-  const ignored = leftAlone(preferences);
+  const ignored = mayStay(preferences);
   const isBack = (instance: TargetInstance): boolean =>
     ignored(instance) ||
     images.some((image) => runsVersion(instance, templatesOf(state), image ?? "no image"));
@@ -101,16 +151,13 @@ export async function takeBack(tools: RolloutTools, rollout: TargetRollout, why:
   const { state } = rollout;
   const { target } = state;
   const active = await activeRefresh(tools.clients, target);
-  if (active?.InstanceRefreshId !== undefined && isFor(active, rollout.configuration)) {
+  if (active?.InstanceRefreshId !== undefined && isTheReleases(active, rollout)) {
+    const id = active.InstanceRefreshId;
     tools.log.warning(`${targetName(target)}: ${why}; rolling back`);
     // AWS may be at it already, for this target's own reasons.
-    if (isOurs(active, rollout.configuration)) {
-      if ((await rollBackActive(tools.clients, target)) === "impossible") {
-        await cancelActive(tools.clients, target);
-      }
-    }
+    if (active.Status !== "Cancelling" && (await rollBackRefresh(tools.clients, target, id)) === "impossible")
+      await cancelRefresh(tools.clients, target, id);
     const pace = new Pace(rollout.pace);
-    const id = active.InstanceRefreshId;
     const { verdict } = await followRefresh(tools, { target, id, pace, isWayBack: true });
     if (verdict.kind === "rolled-back") return true;
     if (verdict.kind === "rollback-failed") throw await worstCase(tools, state, why, verdict.why);
@@ -124,6 +171,13 @@ export async function takeBack(tools: RolloutTools, rollout: TargetRollout, why:
     inService.some((instance) => runsVersion(instance, versions.all, imageId));
   if (touched) await goBack(tools, rollout, why);
   return touched;
+}
+
+/** Whether a refresh is the one that this run started or adopted; by what it brings, if AWS's answer was lost. */
+function isTheReleases(refresh: InstanceRefresh, rollout: TargetRollout): boolean {
+  const own = rollout.refreshes();
+  if (own.length === 0) return isFor(refresh, rollout.configuration);
+  return own.includes(refresh.InstanceRefreshId ?? "");
 }
 
 /** The worst case: the release failed and so did the way back. What runs where, instance by instance. */

@@ -12,6 +12,7 @@ import {
 import type { AwsClients } from "../aws/clients.ts";
 import { isPassing } from "../aws/errors.ts";
 import { type Target, targetName } from "../domain/application.ts";
+import { formatDuration } from "../domain/duration.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import type { Clock } from "../domain/ports.ts";
 import { descriptionOf } from "./launch-template.ts";
@@ -50,19 +51,34 @@ function templateOf(configuration: DesiredConfiguration) {
 const MAX_STARTS = 5;
 const START_PAUSE = 2000;
 
+/** What a refresh is started with. */
+export interface RefreshRequest {
+  readonly target: Target;
+  readonly configuration: DesiredConfiguration;
+  readonly preferences: RefreshPreferences;
+  readonly strategy?: RefreshStrategy;
+  /** A refresh that was running when the target was observed. */
+  readonly seen?: InstanceRefresh | undefined;
+}
+
+/** Milliseconds by which the runner's clock and AWS's may differ. */
+const CLOCK_SKEW = 60_000;
+
 /**
- * Starts the refresh, or finds the one that is already bringing the group there: StartInstanceRefresh has no client
- * token, so after any doubt about its answer the group's refreshes are read, and one that is ours is adopted. Where none
- * is to be seen it is tried again; a start that took effect after all would answer InstanceRefreshInProgress then.
- * @throws KilnError where a foreign refresh is in the way, or AWS does not take the request
+ * Starts the refresh, or finds the one that brings the group there: StartInstanceRefresh has no client token, so one that
+ * was seen running is looked at first, and after any doubt about an answer the group's refreshes are read. One that is ours
+ * is adopted, also if it has ended well meanwhile: a second one would replace every instance again. If there is none, it is
+ * tried again; a start that took effect after all would answer InstanceRefreshInProgress then.
+ * @throws KilnError if a foreign refresh is in the way, or AWS does not take the request
  */
 export async function startRefresh(
   tools: { readonly clients: AwsClients; readonly clock: Clock; readonly signal: AbortSignal },
-  target: Target,
-  configuration: DesiredConfiguration,
-  preferences: RefreshPreferences,
-  strategy: RefreshStrategy = "Rolling",
+  request: RefreshRequest,
 ): Promise<{ readonly id: string; readonly adopted: boolean }> {
+  const { target, configuration, preferences, strategy = "Rolling" } = request;
+  const began = tools.clock.now().getTime();
+  const running = await stillOurs(tools.clients, request);
+  if (running !== undefined) return { id: running, adopted: true };
   const once = await tools.clients.autoScalingOnce(target.region);
   for (let tries = 1; ; tries += 1) {
     try {
@@ -79,15 +95,37 @@ export async function startRefresh(
     } catch (error) {
       const inProgress = hasCode(error, "InstanceRefreshInProgress", "InstanceRefreshInProgressFault");
       if (!inProgress && !isPassing(error) && !isVersionUnseen(error)) throw error;
-      const active = await activeRefresh(tools.clients, target);
-      if (active?.InstanceRefreshId !== undefined && isOurs(active, configuration)) {
-        return { id: active.InstanceRefreshId, adopted: true };
+      const recent = await recentRefreshes(tools.clients, target);
+      const active = recent.find(isActive);
+      const found = active ?? recent.find((refresh) => endedWellSince(refresh, began - CLOCK_SKEW));
+      if (found?.InstanceRefreshId !== undefined && isOurs(found, configuration)) {
+        return { id: found.InstanceRefreshId, adopted: true };
       }
       if (active !== undefined) throw await foreignRefresh(tools.clients, target, active, error);
       if (tries >= MAX_STARTS) throw error;
       await tools.clock.sleep(START_PAUSE * tries, tools.signal);
     }
   }
+}
+
+/** The id of the refresh that was seen, if it was ours and goes on or has ended well; `undefined` if one has to be started. */
+async function stillOurs(
+  clients: AwsClients,
+  { target, configuration, seen }: RefreshRequest,
+): Promise<string | undefined> {
+  const id = seen?.InstanceRefreshId;
+  if (id === undefined || !isOurs(seen ?? {}, configuration)) return undefined;
+  const now = await describeById(await clients.autoScaling(target.region), target, id);
+  if (now === undefined) return undefined;
+  return (isActive(now) && isOurs(now, configuration)) || now.Status === "Successful" ? id : undefined;
+}
+
+function endedWellSince({ Status, EndTime }: InstanceRefresh, since: number): boolean {
+  return Status === "Successful" && (EndTime?.getTime() ?? 0) >= since;
+}
+
+function isActive({ Status }: InstanceRefresh): boolean {
+  return ACTIVE_STATUSES.has(Status ?? "");
 }
 
 /**
@@ -135,7 +173,7 @@ export async function activeRefresh(
   target: Target,
 ): Promise<InstanceRefresh | undefined> {
   const recent = await recentRefreshes(clients, target);
-  return recent.find((refresh) => ACTIVE_STATUSES.has(refresh.Status ?? ""));
+  return recent.find(isActive);
 }
 
 /** The group's last refreshes, ended ones too; newest first. */
@@ -168,41 +206,65 @@ export async function describeById(
 }
 
 /**
- * Asks AWS to roll the group's active refresh back (API reference, RollbackInstanceRefresh).
- * @returns `started`; `ended` where there is nothing to roll back any more; `impossible` where AWS cannot
+ * Has AWS roll a refresh back. RollbackInstanceRefresh takes no id and applies to whichever refresh is active (API
+ * reference), so the refresh is looked at right before: somebody may have cancelled it and started another one.
+ * @param id a refresh that this run started or adopted
+ * @returns `started`; `ended` if it is not running any more, or not visible; `impossible` if AWS cannot roll it back
+ * @throws KilnError if it ended between the look and the request, and AWS took another one for it
  */
-export async function rollBackActive(
+export async function rollBackRefresh(
   clients: AwsClients,
   target: Target,
+  id: string,
 ): Promise<"started" | "ended" | "impossible"> {
   const autoScaling = await clients.autoScaling(target.region);
+  const now = await activeRefresh(clients, target);
+  if (now?.InstanceRefreshId !== id) return "ended";
+  if (now.Status === "RollbackInProgress") return "started";
   try {
-    await autoScaling.send(
+    const { InstanceRefreshId } = await autoScaling.send(
       new RollbackInstanceRefreshCommand({ AutoScalingGroupName: target.autoScalingGroup }),
     );
+    refuseOther(target, id, InstanceRefreshId, "rolled back");
     return "started";
   } catch (error) {
     if (hasCode(error, "ActiveInstanceRefreshNotFound", "ActiveInstanceRefreshNotFoundFault")) return "ended";
     if (!hasCode(error, "IrreversibleInstanceRefresh", "IrreversibleInstanceRefreshFault")) throw error;
     // Also the answer to a second try, where the first one's was lost: what rolls back must not be cancelled then.
     const active = await activeRefresh(clients, target);
-    return active?.Status === "RollbackInProgress" ? "started" : "impossible";
+    if (active?.InstanceRefreshId !== id) return "ended";
+    return active.Status === "RollbackInProgress" ? "started" : "impossible";
   }
 }
 
 /**
- * Cancels the group's active refresh, where AWS cannot roll it back; instances that were replaced stay replaced
- * (API reference, CancelInstanceRefresh).
+ * Cancels a refresh that AWS cannot roll back; instances that were replaced stay replaced (API reference,
+ * CancelInstanceRefresh). It is looked at right before, since the request takes no id either.
+ * @param id a refresh that this run started or adopted
  */
-export async function cancelActive(clients: AwsClients, target: Target): Promise<void> {
+export async function cancelRefresh(clients: AwsClients, target: Target, id: string): Promise<void> {
   const autoScaling = await clients.autoScaling(target.region);
+  if ((await activeRefresh(clients, target))?.InstanceRefreshId !== id) return;
   try {
-    await autoScaling.send(
+    const { InstanceRefreshId } = await autoScaling.send(
       new CancelInstanceRefreshCommand({ AutoScalingGroupName: target.autoScalingGroup }),
     );
+    refuseOther(target, id, InstanceRefreshId, "cancelled");
   } catch (error) {
     if (!hasCode(error, "ActiveInstanceRefreshNotFound", "ActiveInstanceRefreshNotFoundFault")) throw error;
   }
+}
+
+/** The answer names the refresh that the request applied to. */
+function refuseOther(target: Target, wanted: string, found: string | undefined, what: string): void {
+  if (found === undefined || found === wanted) return;
+  throw new KilnError(
+    `${targetName(target)}: the instance refresh ${wanted} ended just before it was to be ${what}, and AWS ${what} ${found} instead`,
+    {
+      state: `This run did not start ${found}. AWS's request names no refresh, so this cannot be excluded.`,
+      next: `Start what ${found} was to bring again.`,
+    },
+  );
 }
 
 /** How a wait asks. */
@@ -221,6 +283,8 @@ export interface Watch {
   readonly pace: Pace;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Milliseconds for which the refresh may be missing from AWS's answers. */
+  readonly patience: number;
   /** Called with each look, and with the line to show where something changed; returns true when the wait is over. */
   readonly onLook: (refresh: InstanceRefresh, line: string | undefined) => boolean | Promise<boolean>;
 }
@@ -228,12 +292,13 @@ export interface Watch {
 /**
  * Looks at a refresh until `onLook` is satisfied: one request a look. Looks that fail in passing (throttling, the
  * network) are not the rollout's failure and are repeated.
- * @throws KilnError when looking fails for good; whatever the signal aborted with
+ * @throws WatchLostError when looking fails for good, or the refresh is not shown for longer than the watch's patience; whatever the signal aborted with
  */
 export async function watchRefresh(clients: AwsClients, watch: Watch): Promise<InstanceRefresh> {
   const { clock, pace } = watch;
   const autoScaling = await clients.autoScaling(watch.target.region);
   let failedLooks = 0;
+  let lastSeen = clock.now().getTime();
   for (;;) {
     let refresh: InstanceRefresh | undefined;
     try {
@@ -246,9 +311,20 @@ export async function watchRefresh(clients: AwsClients, watch: Watch): Promise<I
     if (refresh !== undefined) {
       const line = pace.saw(refresh, clock.now().getTime());
       if (await watch.onLook(refresh, line)) return refresh;
-    }
+      lastSeen = clock.now().getTime();
+    } else if (clock.now().getTime() - lastSeen > watch.patience) throw notShown(watch);
     await clock.sleep(watch.polling.interval ?? pace.nextLook(clock.now().getTime()), watch.signal);
   }
+}
+
+function notShown({ target, id, patience }: Watch): WatchLostError {
+  return new WatchLostError(
+    `AWS has not shown the instance refresh ${id} of ${targetName(target)} for ${formatDuration(patience)}`,
+    {
+      state: "Whether the refresh goes on is not known. Nothing was recorded.",
+      next: "Look at the group's instance refreshes in the console, then run the job again: it takes a running refresh up where it is.",
+    },
+  );
 }
 
 /** The refresh cannot be seen any more; it goes on in AWS, and the next run takes it up. */

@@ -4,14 +4,14 @@ import type {
   RefreshPreferences,
   RefreshStrategy,
 } from "@aws-sdk/client-auto-scaling";
-import { targetName } from "../domain/application.ts";
-import { RolloutError } from "../domain/errors.ts";
+import { type Target, targetName } from "../domain/application.ts";
+import { RolloutError, TakenOverError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import { explainFailure } from "./explain.ts";
 import { type Check, type Followed, followRefresh, type RolloutTools } from "./follow.ts";
 import type { ReleaseVersions } from "./launch-template.ts";
 import { Pace, type PaceFacts } from "./pace.ts";
-import { startRefresh } from "./refresh.ts";
+import { rollBackRefresh, startRefresh } from "./refresh.ts";
 import {
   inService,
   observeTarget,
@@ -45,6 +45,8 @@ export interface TargetRollout {
   readonly onStarting: () => void;
   /** Called with each refresh's id as soon as there is one. */
   readonly onStarted: (refreshId: string) => void;
+  /** The ids of the refreshes that this run started or adopted on the target, oldest first. */
+  readonly refreshes: () => readonly string[];
 }
 
 export interface RolledOut {
@@ -114,18 +116,16 @@ interface Refreshed {
 /** Starts the release's refresh, or adopts the one that is running, and follows it to its end. */
 async function refresh(tools: RolloutTools, rollout: TargetRollout): Promise<Refreshed> {
   const { target, targetGroupArns } = rollout.state;
+  await tools.confirmTurn(`No instance refresh was started on ${targetName(target)}.`);
   rollout.onStarting();
-  const started = await startRefresh(
-    tools,
-    target,
-    rollout.configuration,
-    rollout.preferences,
-    rollout.strategy,
-  );
+  const { configuration, preferences, strategy } = rollout;
+  const seen = rollout.state.activeRefresh;
+  const started = await startRefresh(tools, { target, configuration, preferences, strategy, seen });
   rollout.onStarted(started.id);
   tools.log.info(
     `${targetName(target)}: instance refresh ${started.id} ${started.adopted ? "is already running and is taken up" : "started"}`,
   );
+  if (!started.adopted) await confirmStart(tools, target, started.id);
   const followed = await followRefresh(tools, {
     target,
     id: started.id,
@@ -135,6 +135,30 @@ async function refresh(tools: RolloutTools, rollout: TargetRollout): Promise<Ref
     explain: (since) => explainFailure(tools.clients, { target, targetGroupArns, since }),
   });
   return { ...started, followed };
+}
+
+/**
+ * Another run may have taken over between the last look and the start: then the refresh that was just started is rolled
+ * back. A run that takes over later sees it running.
+ */
+async function confirmStart(tools: RolloutTools, target: Target, id: string): Promise<void> {
+  try {
+    await tools.confirmTurn(`This run has just started the instance refresh ${id} on ${targetName(target)}.`);
+  } catch (error) {
+    if (!(error instanceof TakenOverError)) {
+      // The refresh goes on all the same; the record is not written unless the lock is still this run's.
+      tools.log.warning(
+        `${targetName(target)}: whether another run has taken over could not be asked: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      return;
+    }
+    const answer = await rollBackRefresh(tools.clients, target, id);
+    throw new TakenOverError(error.message, {
+      state: `${error.state ?? ""} ${answer === "started" ? "AWS rolls it back." : "AWS cannot roll it back."}`,
+      next: error.next,
+      cause: error,
+    });
+  }
 }
 
 function failureOf({ verdict, stopped, explained }: Followed): NotReleased | undefined {

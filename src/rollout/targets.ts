@@ -1,5 +1,5 @@
 import { type Target, targetName } from "../domain/application.ts";
-import { KilnError, RolloutError } from "../domain/errors.ts";
+import { KilnError, RolloutError, TakenOverError } from "../domain/errors.ts";
 import type { TargetEnd } from "../domain/result.ts";
 import type { RolloutTools } from "./follow.ts";
 import { WatchLostError } from "./refresh.ts";
@@ -57,6 +57,8 @@ export async function rollOutTargets(
   if (released.length === targets.length) return released;
   // A cancelled run has seconds left, and its own way of using them.
   tools.signal.throwIfAborted();
+  const taken = endings.find(isTakenOver);
+  if (taken !== undefined) throw taken.error;
   const unseen = endings.find(isUnseen);
   if (unseen !== undefined && endings.every((ending) => ending.kind === "released" || isUnseen(ending))) {
     throw goesOnUntested(unseen.error, targets, endings);
@@ -70,6 +72,11 @@ type Ending = RolledOut | NotReleased | { readonly kind: "error"; readonly error
 
 function isUnseen(ending: Ending): ending is Ending & { readonly kind: "error" } {
   return ending.kind === "error" && ending.error instanceof WatchLostError;
+}
+
+/** What this run started is the other run's business then, and is neither followed nor taken back. */
+function isTakenOver(ending: Ending): ending is Ending & { readonly kind: "error" } {
+  return ending.kind === "error" && ending.error instanceof TakenOverError;
 }
 
 async function endingOf(work: () => Promise<RolledOut | NotReleased>): Promise<Ending> {
@@ -225,7 +232,7 @@ async function afterError(
   } catch (whyNot) {
     tools.signal.throwIfAborted();
     // The worst case says all that is to be said.
-    if (isSibling || whyNot instanceof RolloutError) throw whyNot;
+    if (isSibling || whyNot instanceof RolloutError || whyNot instanceof TakenOverError) throw whyNot;
     return { end: "failed", error: notReverted(error, whyNot, target) };
   }
 }
