@@ -50,13 +50,22 @@ async function messageOf(work: () => Promise<unknown>): Promise<string> {
 describe("the application", () => {
   test("is what the config file says, by default under the repository's name", async () => {
     const read: string[] = [];
-    const application = await resolveApplication(given({ config: "ops/kiln.yml" }), RUNNER, async (path) => {
+    const application = await resolveApplication(given({}), RUNNER, async (path) => {
       read.push(path);
       return CONFIG;
     });
-    expect(read).toStrictEqual(["ops/kiln.yml"]);
+    expect(read).toStrictEqual([".github/kiln.yml"]);
     expect(application.name).toBe("shop");
     expect(application.environments.map(({ name }) => name)).toStrictEqual(["qa", "dev", "production"]);
+  });
+
+  test("has a name of its own in a config file other than the default one", async () => {
+    const inputs = given({ config: "ops/kiln.yml" });
+    const named = await resolveApplication(inputs, RUNNER, async () => `application: ops\n${CONFIG}`);
+    expect(named.name).toBe("ops");
+    expect(await messageOf(() => resolveApplication(inputs, RUNNER, async () => CONFIG))).toMatch(
+      /^ops\/kiln\.yml:1:1: application is missing: a config file other than the default one must name/,
+    );
   });
 
   test("has its problems told under the config file's path", async () => {

@@ -486,6 +486,25 @@ describe("every problem is told with its place", () => {
     expect(problemsOf(text).map((each) => each.replace(/^\d+:\d+ /, ""))).toStrictEqual([problem]);
   });
 
+  test.each([
+    ["release", true],
+    ["release/api", true],
+    ["a/b/c/d/e", true],
+    ["a/b/c/d/e/f", false],
+    ["release/", false],
+    ["/release", false],
+    ["release/../x", false],
+    ["release/.api", false],
+    ["release/api.lock", false],
+    ["x".repeat(101), false],
+    [`${"x".repeat(80)}/${"y".repeat(80)}`, false],
+  ])("a record prefix: %s", (prefix, good) => {
+    const text = `${withImage("max-age: 1d")}record-prefix: ${prefix}\n`;
+    expect(problemsOf(text).map((each) => each.replace(/^\d+:\d+ /, "").slice(0, 60))).toStrictEqual(
+      good ? [] : ['"record-prefix" must be one to five segments of a git ref, s'],
+    );
+  });
+
   test("two equal keys", () => {
     expect(problemsOf(withImage("template: other.pkr.hcl"))).toStrictEqual(["3:3 Map keys must be unique"]);
   });
@@ -512,7 +531,7 @@ environments:
     targets: ${TARGET}
   qa:
     branches: 5
-record-prefix: a/b
+record-prefix: a//b
 `;
     expect(problemsOf(text).map((problem) => problem.split(" ", 1)[0])).toStrictEqual([
       "3:12",

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { formatReleaseTag } from "../../src/domain/release-tag.ts";
+import { formatReleaseTag, parseReleaseTag } from "../../src/domain/release-tag.ts";
 import { TakenOverError } from "../../src/domain/errors.ts";
 import { appendRecord, readLedger } from "../../src/release/ledger.ts";
 import { HeldLock } from "../../src/release/held-lock.ts";
@@ -135,6 +135,42 @@ describe("the ledger", () => {
     repository.push("release/production/000001", formatRecord(record(1), ""), "f".repeat(40));
     expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 1 });
     expect(log.lines[0]).toContain(`it is on commit ${"f".repeat(40)}`);
+  });
+});
+
+describe("ledgers whose names would be mixed up", () => {
+  const of = (name: string): ReleaseRecord => {
+    const tag = parseReleaseTag(name);
+    if (tag === undefined) throw new Error(name);
+    return record(1, { tag });
+  };
+  const readFrom = (prefix: string, environments = ["api"]) =>
+    readLedger(repository, prefix, environments, log);
+
+  test.each([
+    ["release/api", "release/api/000001"],
+    ["a/b/c", "a/b/000001"],
+    ["a/b/c", "a/b/c/000001"],
+  ])("%s is refused where another has %s", async (prefix, taken) => {
+    push(of(taken));
+    await expect(readFrom(prefix, ["dev"])).rejects.toMatchObject({
+      message: `The records of ${prefix} would be mixed up with another configuration's: ${taken}`,
+      state: "Nothing was changed.",
+    });
+  });
+
+  test("an environment without records is refused where a longer prefix has them", async () => {
+    push(of("release/api/dev/000001"));
+    await expect(readFrom("release")).rejects.toThrow(
+      "The records of release/api would be mixed up with another configuration's: release/api/dev/000001",
+    );
+    expect((await readFrom("release/api", ["dev"])).get("dev")?.highestNumber).toBe(1);
+    expect((await readFrom("release", ["dev"])).get("dev")?.highestNumber).toBe(0);
+  });
+
+  test("a tag that is no record excludes nobody", async () => {
+    repository.push("release/api/dev/000001", "hello", COMMIT);
+    expect((await readFrom("release")).get("api")).toMatchObject({ highestNumber: 0 });
   });
 });
 

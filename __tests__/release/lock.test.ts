@@ -231,12 +231,40 @@ describe.each([
     });
   });
 
+  describe("a lock that an attempt of another run holds", () => {
+    test.each([
+      ["an earlier attempt than the one that runs", "1", 2, "active", true],
+      ["the attempt that runs", "2", 2, "active", false],
+      ["the attempt that has ended", "2", 2, "ended", true],
+      ["a later attempt than GitHub's answer knows", "3", 2, "ended", false],
+    ] as const)("%s", async (_case, attempt, newest, state, isDead) => {
+      await take({ ...OTHER, attempt });
+      repository.runs.set("200", state);
+      repository.attempts.set("200", newest);
+      const taken = take(RUN, { timeout: 0 });
+      if (isDead) expect((await taken).contended).toBe(true);
+      else await expect(taken).rejects.toThrow("production is still locked by bob's run");
+    });
+  });
+
   describe("a lock of this very run", () => {
     test("from an earlier attempt is taken over: that attempt has ended", async () => {
       await take(RUN);
       const { lock, contended } = await take({ ...RUN, attempt: "2" });
       expect(contended).toBe(true);
       expect(repository.refs.get(REF)).toBe(lock.sha);
+      expect(clock.sleeps).toStrictEqual([]);
+    });
+
+    test("from a later attempt is not taken over: that attempt has superseded this one", async () => {
+      await take({ ...RUN, attempt: "2" });
+      const held = repository.refs.get(REF);
+      await expect(take(RUN)).rejects.toMatchObject({
+        name: "TakenOverError",
+        message: `production: a later attempt of this run has taken over: ada's run ${RUN.url} (attempt 2)`,
+        state: "Nothing was changed. This is attempt 1, which GitHub has given up.",
+      });
+      expect(repository.refs.get(REF)).toBe(held);
       expect(clock.sleeps).toStrictEqual([]);
     });
 
@@ -250,6 +278,8 @@ describe.each([
     ["a lightweight ref", undefined],
     ["a message of somebody else", "locked by hand"],
     ["a message that says half of it", "Run-Id: 200\nAttempt: 1\n"],
+    ["a run that is no number", "Run-Id: 200/../7\nAttempt: 1\nRun: u\nActor: a\n"],
+    ["an attempt that is no number", "Run-Id: 200\nAttempt: -1\nRun: u\nActor: a\n"],
   ])("a lock that cannot be read is never taken over: %s", async (_, message) => {
     repository.push("x", message, COMMIT);
     repository.refs.set(REF, repository.refs.get("refs/tags/x") ?? "");

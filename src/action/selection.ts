@@ -5,7 +5,7 @@ import { InvalidInputError, KilnError, type Problem } from "../domain/errors.ts"
 import { nearestName } from "../domain/nearest-name.ts";
 import { DEFAULT_RECORD_PREFIX, isRefSegment } from "../domain/release-tag.ts";
 import type { Checkout, Push } from "./checkout.ts";
-import type { Inputs } from "./inputs.ts";
+import { DEFAULT_CONFIG, type Inputs } from "./inputs.ts";
 import type { Runner } from "./runner.ts";
 
 /**
@@ -18,8 +18,10 @@ export async function resolveApplication(
   readText: (path: string) => Promise<string>,
 ): Promise<Application> {
   const defaultName = runner.run.repository.split("/")[1] ?? "";
-  if (inputs.inline === undefined)
-    return loadConfig(await readText(inputs.config), inputs.config, defaultName);
+  if (inputs.inline === undefined) {
+    const { config } = inputs;
+    return loadConfig(await readText(config), config, config === DEFAULT_CONFIG ? defaultName : undefined);
+  }
   const { inline } = inputs;
   const name = inline.application ?? defaultName;
   const environment = inputs.environment ?? "";

@@ -22,8 +22,9 @@ import { proveSmokeTest } from "./smoke-test.ts";
 /**
  * One release: observe, plan, and where there is something to do: lock, look again, bake, roll out, verify, record.
  * Every step looks first, so that running the same job again finishes what an earlier run began.
+ * @returns whether anything was rolled out
  */
-export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void> {
+export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<{ readonly rolledOut: boolean }> {
   const started = ports.clock.now();
   const { name } = order.environment;
   const key = { prefix: order.request.application.recordPrefix, environment: name };
@@ -36,7 +37,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
       outcome: "planned",
       plan: rehearsed === undefined ? plan.lines : [...plan.lines, rehearsed],
     });
-    return;
+    return { rolledOut: false };
   }
   if (!plan.rollOut && !plan.record) {
     // Nothing is rolled out, so the image is there in all regions: this only publishes it.
@@ -44,7 +45,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     publishUnchanged(situation, name, ports);
     // An earlier attempt that came as far as the record may have died holding the lock.
     if (order.request.run.attempt !== "1") await releaseDead(environmentLock(key), order.request.run, ports);
-    return;
+    return { rolledOut: false };
   }
   // Independent of each other: whether a bake could begin, and whether there would be a way back.
   const [ready] = await Promise.all([
@@ -54,7 +55,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
       ? proveSmokeTest(order.environment.rollout.smokeTest, ports)
       : undefined,
   ]);
-  await underLock(order, ports, async (contended, lock) => {
+  return underLock(order, ports, async (contended, lock) => {
     const locked = await lookAgain(contended, { situation, plan }, order, ports);
     // The name may have been taken meanwhile: then the bake is prepared anew, with another.
     const prepared = locked.plan === plan ? ready : await order.source.prepare(locked.plan.image);
@@ -63,13 +64,14 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<void
     if (!settled.plan.record) {
       await allOf(coming);
       publishUnchanged(settled.situation, name, ports);
-      return;
+      return { rolledOut: false };
     }
     const turn = new Turn(lock, key, settled.situation.ledger.highestNumber, ports.repository);
     const targets = await rollOutImages({ settled, turn }, coming, order, ports);
     const images = await allOf(coming);
     await writeRecord({ settled, images, targets, started, turn }, order, ports);
     if (settled.plan.rollOut) await retireVersions(settled, targets, order, ports);
+    return { rolledOut: settled.plan.rollOut };
   });
 }
 
@@ -121,16 +123,16 @@ function publishUnchanged({ ledger }: Situation, environment: string, ports: Por
   );
 }
 
-function underLock(
+function underLock<T>(
   order: ReleaseOrder,
   ports: Ports,
-  work: (contended: boolean, lock: HeldLock) => Promise<void>,
-): Promise<void> {
+  work: (contended: boolean, lock: HeldLock) => Promise<T>,
+): Promise<T> {
   const { commit, whileLocked: meanwhile, request } = order;
   const environment = order.environment.name;
-  const told = async (contended: boolean, { lock }: Held): Promise<void> => {
+  const told = async (contended: boolean, { lock }: Held): Promise<T> => {
     try {
-      await work(contended, lock);
+      return await work(contended, lock);
     } catch (error) {
       if (error instanceof RolloutError && error.rolledBack) {
         ports.facts.publishEnvironment(environment, { outcome: "rolled-back" });

@@ -7,8 +7,8 @@ import { whyNotLaunchable } from "../image/trust.ts";
 import { chooseRestore, originOf } from "../release/history.ts";
 import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { forgetStopped, wasStopped } from "../release/stopped.ts";
-import { observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { deleteAbortMarker } from "../release/abort-marker.ts";
+import { alreadyRuns, observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { regionsOf } from "./region-images.ts";
 import { homeOf } from "./plan.ts";
 import { claimOf, ownAccount } from "./own-account.ts";
@@ -16,7 +16,15 @@ import type { Ports } from "./ports.ts";
 import { recordedImage } from "./recorded-image.ts";
 import { releaseTo } from "./release.ts";
 import type { RollbackRequest } from "./request.ts";
-import { isUnrecorded, runsUnrecorded, stopAll, whatIsUnderWay } from "./under-way.ts";
+import {
+  abortedBefore,
+  isOwn as isStoppable,
+  isUnrecorded,
+  keyOf,
+  runsUnrecorded,
+  stopAll,
+  whatIsUnderWay,
+} from "./under-way.ts";
 
 /**
  * `rollback`: the image of an earlier release, rolled out and recorded as a release of its own. Where a refresh is just
@@ -28,15 +36,17 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
   const { page, states } = await look(environment, request, ports);
   const history = page.records;
   const [newest] = history;
-  const after = page.highestNumber;
-  const [coming, stoppedBefore] = await Promise.all([
+  const [coming, aborter] = await Promise.all([
     whatIsUnderWay(states, history, environment, request, ports),
-    wasStopped(ports.repository, { environment: environment.name, after }),
+    abortedBefore(newest, environment, request, ports),
   ]);
-  // While something unrecorded runs or is on its way, or was stopped, the release before it is the newest recorded one.
+  // While something unrecorded runs or is on its way, or was aborted, the release before it is the newest recorded one.
   const isLeft =
     newest !== undefined &&
-    (stoppedBefore || coming.some(isUnrecorded) || runsUnrecorded(states, history) || isOwn(newest, request));
+    (aborter !== undefined ||
+      coming.some(isUnrecorded) ||
+      runsUnrecorded(states, history) ||
+      isOwn(newest, request));
   const choice =
     isLeft && request.to === "previous"
       ? { kind: "found" as const, record: newest }
@@ -44,9 +54,28 @@ export async function rollback(request: RollbackRequest, ports: Ports): Promise<
   if (choice.kind === "none")
     throw await noSuchRelease(choice.why, history, { region: homeOf(environment), request }, ports);
   const isNewest = newest !== undefined && sameImages(choice.record, newest);
-  const toStop = isNewest ? coming : coming.filter(isUnrecorded);
-  const stopped = (await stopAll(toStop, after, environment, request, ports)) || stoppedBefore;
-  await restore(choice.record, page, stopped, environment, request, ports);
+  const toStop = coming.filter(isNewest ? isStoppable : isUnrecorded);
+  if (toStop.length === 0) sayIfNothingChanges(choice.record, states, aborter, environment, ports);
+  const stopped = await stopAll(toStop, page.highestNumber, environment, request, ports);
+  await restore({ chosen: choice.record, page, stopped, aborter }, environment, request, ports);
+}
+
+/** First thing of all, since whoever is called at night reads no further: this does not help. */
+function sayIfNothingChanges(
+  { images, imageName, tag }: ReleaseRecord,
+  states: readonly TargetState[],
+  aborter: string | undefined,
+  { name, instanceType }: Environment,
+  ports: Ports,
+): void {
+  if (!states.every((state) => alreadyRuns(state, images[state.target.region] ?? "", instanceType))) return;
+  const why =
+    aborter === undefined
+      ? ""
+      : ` ${aborter} aborted the release that came after it; this run only records that.`;
+  ports.log.warning(
+    `This rollback changes nothing: ${name} runs ${imageName} of ${formatReleaseTag(tag)} already.${why} To restore an older release, run the rollback with \`to\``,
+  );
 }
 
 /** The ledger first: what the targets show is then no older than what it says. */
@@ -70,10 +99,18 @@ function sameImages(a: ReleaseRecord, b: ReleaseRecord): boolean {
   return Object.entries(a.images).every(([region, id]) => b.images[region] === id);
 }
 
+/** What is to be restored, and what has led to it. */
+interface Restoration {
+  readonly chosen: ReleaseRecord;
+  readonly page: LedgerPage;
+  /** This run had AWS roll a refresh back. */
+  readonly stopped: boolean;
+  /** The run that did so before, without recording it. */
+  readonly aborter: string | undefined;
+}
+
 async function restore(
-  chosen: ReleaseRecord,
-  page: LedgerPage,
-  stopped: boolean,
+  { chosen, page, stopped, aborter }: Restoration,
   environment: Environment,
   request: RollbackRequest,
   ports: Ports,
@@ -82,8 +119,9 @@ async function restore(
   ports.log.info(
     `Roll ${environment.name} back to ${formatReleaseTag(record.tag)}: ${record.version}, commit ${record.commit.slice(0, 12)}`,
   );
-  let somethingStopped = stopped;
-  await releaseTo(
+  let stoppedHere = stopped;
+  const somethingStopped = (): boolean => stoppedHere || aborter !== undefined;
+  const { rolledOut } = await releaseTo(
     {
       kind: "rollback",
       environment: request.incident ? atOnce(environment) : environment,
@@ -94,18 +132,21 @@ async function restore(
       restores: formatReleaseTag(record.tag),
       ...(request.reason === undefined ? {} : { reason: request.reason }),
       // What another rollback recorded meanwhile is not to be said twice.
-      alwaysRecord: ({ highestNumber }) => somethingStopped && highestNumber === page.highestNumber,
+      alwaysRecord: ({ highestNumber }) => somethingStopped() && highestNumber === page.highestNumber,
       guard: async (now) => refuseForward(now, record, page, request),
       whileLocked: async () => {
-        if (await stopWhatComes(environment, request, ports)) somethingStopped = true;
+        if (await stopWhatComes(environment, request, ports)) stoppedHere = true;
       },
       request,
     },
     ports,
   ).catch((error: unknown) => {
-    throw somethingStopped ? afterStop(error, environment.name, page) : error;
+    throw somethingStopped() ? afterStop(error, environment.name, page) : error;
   });
-  if (somethingStopped && !request.dryRun) await forgetNote(environment.name, ports);
+  if (request.dryRun) return;
+  // A record alone does not change what runs.
+  if (!rolledOut && !stoppedHere) ports.facts.publishEnvironment(environment.name, { outcome: "unchanged" });
+  if (somethingStopped()) await forgetMarker(environment, request, ports);
 }
 
 /** A cancel that says nothing of what was done would hide that the environment is back already. */
@@ -119,12 +160,16 @@ function afterStop(error: unknown, environment: string, { newest }: LedgerPage):
   });
 }
 
-/** A note that cannot be deleted does no harm: with the record it says nothing any more. */
-async function forgetNote(environment: string, { repository, log }: Ports): Promise<void> {
+/** A marker that cannot be deleted does no harm: with the record it says nothing any more. */
+async function forgetMarker(
+  environment: Environment,
+  request: RollbackRequest,
+  { repository, log }: Ports,
+): Promise<void> {
   try {
-    await forgetStopped(repository, environment);
+    await deleteAbortMarker(repository, keyOf(environment, request));
   } catch (error) {
-    log.debug(`The note was left: ${error instanceof Error ? error.message : String(error)}`);
+    log.debug(`The abort marker was left: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

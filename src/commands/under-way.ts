@@ -1,9 +1,11 @@
 import { type Environment, targetName } from "../domain/application.ts";
 import { CancelledError, RolloutError } from "../domain/errors.ts";
-import { isImageId, TAG } from "../domain/image.ts";
+import { type ImageId, isImageId, TAG } from "../domain/image.ts";
+import type { LedgerKey } from "../domain/release-tag.ts";
 import { findByIds } from "../image/catalogue.ts";
 import type { ReleaseRecord } from "../release/record.ts";
-import { noteStopped } from "../release/stopped.ts";
+import { MARKER_LIFETIME, markerRef, readAbortMarker, writeAbortMarker } from "../release/abort-marker.ts";
+import { whyNotAborted } from "../rollout/aborted.ts";
 import { followRefresh } from "../rollout/follow.ts";
 import { imagesOfVersions } from "../rollout/launch-template.ts";
 import { Pace } from "../rollout/pace.ts";
@@ -14,18 +16,30 @@ import type { Ports } from "./ports.ts";
 import type { RollbackRequest } from "./request.ts";
 
 /** A refresh that is bringing a target something else than its newest record says. */
-export interface UnderWay {
+export type UnderWay = {
   readonly state: TargetState;
-  /** `release`: an image that a record names, as another rollback does; `foreign`: another repository's. */
-  readonly brings: "unrecorded" | "release" | "foreign";
-}
+} & (
+  | {
+      /** `release`: an image that a record names, as another rollback does. */
+      readonly brings: "unrecorded" | "release";
+      readonly image: ImageId;
+    }
+  /** Somebody else's: another repository's or application's, or a person's. It is left alone. */
+  | { readonly brings: "foreign" }
+);
 
-/** The refreshes that bring an environment something else; more requests only where there are some. */
+/** One that a rollback may have AWS roll back. */
+export type OwnUnderWay = Exclude<UnderWay, { brings: "foreign" }>;
+
+/**
+ * The refreshes that bring an environment something else; more requests only where there are some. Which of them Kiln started
+ * is told by their image: Kiln's have the tags of this application and repository.
+ */
 export async function whatIsUnderWay(
   states: readonly TargetState[],
   history: readonly ReleaseRecord[],
   environment: Environment,
-  { run }: Pick<RollbackRequest, "run">,
+  request: Pick<RollbackRequest, "run" | "application">,
   ports: Ports,
 ): Promise<readonly UnderWay[]> {
   const [newest] = history;
@@ -34,18 +48,35 @@ export async function whatIsUnderWay(
   return Promise.all(
     coming.map(async (state): Promise<UnderWay> => {
       const { region } = state.target;
-      const id = await broughtImage(state, environment, ports);
-      if (id === undefined || !isImageId(id)) return { state, brings: "unrecorded" };
-      if (names(history, region, id)) return { state, brings: "release" };
-      const image = (await findByIds(await ports.aws.ec2(region), region, [id])).get(id);
-      const repository = image?.tags[TAG.repository] ?? run.repository;
-      return { state, brings: repository === run.repository ? "unrecorded" : "foreign" };
+      const image = await broughtImage(state, environment, ports);
+      if (image === undefined || !isImageId(image)) return { state, brings: "foreign" };
+      if (names(history, region, image)) return { state, brings: "release", image };
+      const found = (await findByIds(await ports.aws.ec2(region), region, [image])).get(image);
+      return isOurImage(found?.tags ?? {}, request)
+        ? { state, brings: "unrecorded", image }
+        : { state, brings: "foreign" };
     }),
   );
 }
 
+function isOurImage(
+  tags: Readonly<Record<string, string>>,
+  { run, application }: Pick<RollbackRequest, "run" | "application">,
+): boolean {
+  const repositories = [run.repository, ...(application.image.formerRepositories ?? [])];
+  const repository = tags[TAG.repository];
+  return (
+    tags[TAG.application] === application.name &&
+    repository !== undefined &&
+    repositories.includes(repository)
+  );
+}
+
 /** What no record names: a deploy or a promotion that has not ended. */
-export const isUnrecorded = ({ brings }: UnderWay): boolean => brings === "unrecorded";
+export const isUnrecorded = (each: UnderWay): each is OwnUnderWay => each.brings === "unrecorded";
+
+/** What a rollback may stop. */
+export const isOwn = (each: UnderWay): each is OwnUnderWay => each.brings !== "foreign";
 
 /** Whether a target is on an image that no record names: a release that ended and is not recorded (yet). */
 export function runsUnrecorded(states: readonly TargetState[], history: readonly ReleaseRecord[]): boolean {
@@ -95,18 +126,70 @@ async function broughtImage(
  * @param after the newest record's number: noted before, for a run that may have to finish what this one began
  */
 export async function stopAll(
-  coming: readonly UnderWay[],
+  coming: readonly OwnUnderWay[],
   after: number,
   environment: Environment,
   request: RollbackRequest,
   ports: Ports,
 ): Promise<boolean> {
-  if (coming.length > 0 && !request.dryRun)
-    await noteStopped(ports.repository, { environment: environment.name, after }, request.run);
+  if (coming.length > 0 && !request.dryRun) {
+    const aborted = coming.map(({ state: { target, activeRefresh }, image }) => ({
+      region: target.region,
+      group: target.autoScalingGroup,
+      refresh: activeRefresh?.InstanceRefreshId ?? "",
+      image,
+    }));
+    const marker = { after, run: request.run.url, aborted };
+    await writeAbortMarker(ports.repository, keyOf(environment, request), marker, request.run.commit);
+  }
   const stopped = await Promise.all(
     coming.map(({ state }) => stopRefresh(state, environment, request, ports)),
   );
   return stopped.length > 0 && stopped.every(Boolean);
+}
+
+export const keyOf = (
+  { name: environment }: Environment,
+  { application }: Pick<RollbackRequest, "application">,
+): LedgerKey => ({ prefix: application.recordPrefix, environment });
+
+/**
+ * The run that aborted a release since the newest record without recording that; `undefined` if there is none, or AWS does
+ * not bear it out. Whoever can push can write the marker: without the check it would turn a rollback into one that changes
+ * nothing.
+ */
+export async function abortedBefore(
+  newest: ReleaseRecord | undefined,
+  environment: Environment,
+  request: RollbackRequest,
+  ports: Ports,
+): Promise<string | undefined> {
+  const key = keyOf(environment, request);
+  const marker = await readAbortMarker(ports.repository, key);
+  if (marker === undefined || marker.after !== newest?.tag.number) return undefined;
+  const { run } = request;
+  const isOurRun = marker.run.startsWith(`${run.serverUrl}/${run.repository}/actions/runs/`);
+  const window = {
+    since: newest.finished,
+    notBefore: new Date(ports.clock.now().getTime() - MARKER_LIFETIME),
+  };
+  const doubts = await Promise.all(
+    marker.aborted.map(async ({ region, group, refresh, image }) => {
+      const target = environment.targets.find(
+        (each) => each.region === region && each.autoScalingGroup === group,
+      );
+      if (target === undefined) return `${region}/${group} is no target of ${environment.name}`;
+      return whyNotAborted(ports.awsOf(environment), { target, refresh, image }, window).catch(
+        (error: unknown) => (error instanceof Error ? error.message : String(error)),
+      );
+    }),
+  );
+  const doubt = isOurRun
+    ? doubts.find((each) => each !== undefined)
+    : `${marker.run} is no run of this repository`;
+  if (doubt === undefined) return marker.run;
+  ports.log.notice(`${markerRef(key)} is ignored: ${doubt}`);
+  return undefined;
 }
 
 /** Has AWS roll the running refresh back, and waits for it. Returns false where AWS could not: then a refresh is needed. */

@@ -24,14 +24,16 @@ import { readYaml } from "./yaml-text.ts";
  * The application that a config file describes.
  * @param text the file's content
  * @param file its path as the user knows it, for messages
- * @param defaultName the application's name where the file has none
+ * @param defaultName the application's name if the file has none; `undefined`: the file must have one
  * @throws InvalidInputError with every problem, each with its line and column
  */
-export function loadConfig(text: string, file: string, defaultName: string): Application {
+export function loadConfig(text: string, file: string, defaultName: string | undefined): Application {
   const { document, value, lines } = readYaml(text, file);
   const result = configSchema.safeParse(value);
-  if (result.success) return toApplication(result.data, document, defaultName);
-  const problems = result.error.issues.flatMap((issue) => problemsOf(issue, document, file, lines));
+  const name = result.data?.application ?? defaultName;
+  if (result.success && name !== undefined) return toApplication(result.data, document, name);
+  const problems = (result.error?.issues ?? []).flatMap((issue) => problemsOf(issue, document, file, lines));
+  if (name === undefined && !hasName(value)) problems.push({ where: `${file}:1:1`, message: NAMELESS });
   throw new InvalidInputError(
     problems.sort((a, b) => a.where.localeCompare(b.where, "en", { numeric: true })),
   );
@@ -47,6 +49,14 @@ export function placesInConfig(text: string, file: string): (keys: readonly stri
     const { line, col } = lines.linePos(offsetOf(document, keys, true));
     return `${file}:${line}:${col}`;
   };
+}
+
+const NAMELESS =
+  "application is missing: a config file other than the default one must name its application, since two files of a repository describe two applications";
+
+/** Whether a file that may have other problems names its application. */
+function hasName(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "application" in value;
 }
 
 /** One schema issue as problems at their places; an unknown key names the nearest known one. */
@@ -153,12 +163,12 @@ interface SchemaShape {
   readonly options?: readonly z.core.$ZodType[];
 }
 
-function toApplication(config: Config, document: Document, defaultName: string): Application {
+function toApplication(config: Config, document: Document, name: string): Application {
   const environments = inFileOrder(config.environments, document);
   // One bake for all environments, whose image is copied to where the others are.
   const imageRegion = environments[0]?.[1].targets[0]?.region;
   return {
-    name: config.application ?? defaultName,
+    name,
     recordPrefix: config["record-prefix"] ?? DEFAULT_RECORD_PREFIX,
     ...(config.prune === undefined ? {} : { prune: toPrune(config.prune) }),
     image: {

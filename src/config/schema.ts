@@ -3,7 +3,15 @@ import { MAX_GROUP_NAME, REGION } from "../domain/application.ts";
 import { parseDuration } from "../domain/duration.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
 import { rollout } from "./rollout-schema.ts";
-import { branchPattern, type Contradiction, duration, pattern, repositoryPath, segment } from "./values.ts";
+import {
+  branchPattern,
+  type Contradiction,
+  duration,
+  pattern,
+  recordPrefix,
+  repositoryPath,
+  segment,
+} from "./values.ts";
 
 /** The config file's one definition: checked strictly at run time, and published as JSON Schema in `schemas/`. */
 
@@ -236,8 +244,14 @@ const MAX_ENVIRONMENTS = 100;
 
 export const configSchema = z
   .strictObject({
-    application: segment.optional().describe("The application's name. Default: the repository's"),
-    "record-prefix": segment.optional().describe("The first segment of the records' names. Default: release"),
+    application: segment
+      .optional()
+      .describe(
+        "The application's name. Default: the repository's; required in a config file other than the default one",
+      ),
+    "record-prefix": recordPrefix
+      .optional()
+      .describe("What the records' names begin with: release, or release/api. Default: release"),
     image,
     environments: z
       .record(segment, environment)

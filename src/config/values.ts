@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { parseDuration } from "../domain/duration.ts";
-import { isRefSegment } from "../domain/release-tag.ts";
+import { isRecordPrefix, isRefSegment } from "../domain/release-tag.ts";
 import { isRepositoryPath } from "../domain/repository-path.ts";
 import { readBranchPattern } from "./branch-pattern.ts";
 import { patternProblem } from "./patterns.ts";
@@ -24,6 +24,13 @@ export const segment = z
   .refine(
     isRefSegment,
     "must be usable as one segment of a git ref: at most 100 letters, digits, '.', '_' and '-', not beginning with '.' or '-', not ending with '.' or '.lock', without '..'",
+  );
+
+export const recordPrefix = z
+  .string()
+  .refine(
+    isRecordPrefix,
+    "must be one to five segments of a git ref, such as release or release/api, together at most 150 characters: each of letters, digits, '.', '_' and '-', not beginning with '.' or '-', not ending with '.' or '.lock', without '..'",
   );
 
 export const repositoryPath = z

@@ -32,7 +32,33 @@ export function parseReleaseTag(name: string): ReleaseTag | undefined {
   if (prefix === undefined || environment === undefined || digits === undefined) return undefined;
   const tag = { prefix, environment, number: Number(digits) };
   // One name a number: 0000042 is not release 42.
-  return tag.number > 0 && formatReleaseTag(tag) === name && isRefSegment(environment) ? tag : undefined;
+  const isOurs = isRecordPrefix(prefix) && isRefSegment(environment);
+  return tag.number > 0 && formatReleaseTag(tag) === name && isOurs ? tag : undefined;
+}
+
+const MAX_PREFIX_SEGMENTS = 5;
+const MAX_PREFIX_LENGTH = 150;
+
+/** Whether a name can be what the records' names begin with: some segments of a git ref, `release` or `release/api`. */
+export function isRecordPrefix(name: string): boolean {
+  const segments = name.split("/");
+  return (
+    name.length <= MAX_PREFIX_LENGTH &&
+    segments.length <= MAX_PREFIX_SEGMENTS &&
+    segments.every((segment) => isRefSegment(segment))
+  );
+}
+
+/**
+ * The ledgers whose records a prefix's own would be mixed up with: the records of environment `api` under `release` have
+ * names like those of the whole prefix `release/api`.
+ */
+export function ledgersAbove(prefix: string): readonly LedgerKey[] {
+  const segments = prefix.split("/");
+  return segments.slice(1).map((environment, index) => ({
+    prefix: segments.slice(0, index + 1).join("/"),
+    environment,
+  }));
 }
 
 /**

@@ -108,11 +108,8 @@ async function readByRest(place: Place, { prefixes, count, refs = [] }: RefsWant
     return [prefix, await Promise.all(newest)] as const;
   });
   const single = refs.map(async (ref) => [ref, await readRef(place, ref)] as const);
-  return {
-    tags: new Map(await Promise.all(pages)),
-    refs: new Map(await Promise.all(single)),
-    repositoryId: undefined,
-  };
+  const [tags, targets] = await Promise.all([Promise.all(pages), Promise.all(single)]);
+  return { tags: new Map(tags), refs: new Map(targets), repositoryId: undefined };
 }
 
 function toTagRef({ name, target }: RefsAnswer["nodes"][number]): TagRef {

@@ -1,6 +1,12 @@
 import { KilnError } from "../domain/errors.ts";
 import type { Clock, Log } from "../domain/ports.ts";
-import { formatReleaseTag, type LedgerKey, ledgerPath, parseReleaseTag } from "../domain/release-tag.ts";
+import {
+  formatReleaseTag,
+  type LedgerKey,
+  ledgerPath,
+  ledgersAbove,
+  parseReleaseTag,
+} from "../domain/release-tag.ts";
 import type { TagRef } from "../github/read-refs.ts";
 import type { Repository } from "../github/repository.ts";
 import type { HeldLock } from "./held-lock.ts";
@@ -23,7 +29,7 @@ export interface LedgerPage {
 /**
  * Reads the newest records of several environments in one request, whatever the history's length; in a second one where
  * other tags, whose names sort behind numbers, hide the records of an environment.
- * @throws KilnError where they hide them all the same
+ * @throws KilnError if they hide them all the same, or another ledger's records have names like this one's
  */
 export async function readLedger(
   repository: Repository,
@@ -32,19 +38,41 @@ export async function readLedger(
   log: Log,
   count = RECORDS_READ,
 ): Promise<ReadonlyMap<string, LedgerPage>> {
-  const refPrefix = (environment: string): string => `refs/tags/${prefix}/${environment}/`;
-  const found = await repository.newestTags(environments.map(refPrefix), count);
+  const refPrefix = (environment: string): string => `refs/tags/${ledgerPath({ prefix, environment })}/`;
+  // Numbers count from 1, and records are never deleted: the first one shows that a ledger is in use.
+  const above = ledgersAbove(prefix).map((key) => `refs/tags/${formatReleaseTag({ ...key, number: 1 })}`);
+  const seen = await repository.readRefs({ prefixes: environments.map(refPrefix), count, refs: above });
+  const taken = above.find((ref) => seen.refs.get(ref) !== undefined);
+  if (taken !== undefined) throw sharedNames(prefix, taken.replace("refs/tags/", ""));
   const pages = new Map<string, LedgerPage>();
   const hidden: string[] = [];
   for (const environment of environments) {
-    const refs = found.get(refPrefix(environment)) ?? [];
+    const refs = seen.tags.get(refPrefix(environment)) ?? [];
     const page = toPage(`${prefix}/${environment}`, refs, log);
     pages.set(environment, page);
     if (page.newest === undefined && refs.length >= count) hidden.push(environment);
+    if (page.highestNumber > 0 || (hidden.includes(environment) && count < HISTORY_READ)) continue;
+    const below = refs.find((ref) => isBelow({ prefix, environment }, ref));
+    if (below !== undefined)
+      throw sharedNames(`${prefix}/${environment}`, `${prefix}/${environment}/${below.name}`);
   }
   if (hidden.length === 0) return pages;
   if (count >= HISTORY_READ) throw hiddenRecords(prefix, hidden, count);
   return new Map([...pages, ...(await readLedger(repository, prefix, hidden, log, HISTORY_READ))]);
+}
+
+/** Whether a tag is a record of a ledger whose prefix is the whole name of this one. */
+function isBelow(key: LedgerKey, { name, tag }: TagRef): boolean {
+  const fullName = `${ledgerPath(key)}/${name}`;
+  if (!name.includes("/") || tag === undefined || parseReleaseTag(fullName) === undefined) return false;
+  return !(parseRecord(fullName, tag.message, tag.target) instanceof NotARecord);
+}
+
+function sharedNames(ledger: string, tag: string): KilnError {
+  return new KilnError(`The records of ${ledger} would be mixed up with another configuration's: ${tag}`, {
+    state: "Nothing was changed.",
+    next: "Give this configuration a `record-prefix` that is not the prefix and an environment of another one: `release` with an environment `api` excludes `release/api`.",
+  });
 }
 
 function hiddenRecords(prefix: string, environments: readonly string[], count: number): KilnError {

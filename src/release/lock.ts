@@ -82,8 +82,9 @@ export async function takeLock(
       log.notice(`Taking over the lock of ${name}: ${url} has ended without releasing it`);
       const taken = await takeOver({ ref, sha: held }, state.message, lock, order, repository);
       if (taken === "taken") return { lock, contended };
+      if (taken === "free") continue;
       if (late) throw stillHeld(order, { ...UNREADABLE, whose: url, why: BEING_TAKEN });
-      if (taken === "lost") await clock.sleep(SHORT_PAUSE, tools.signal);
+      await clock.sleep(SHORT_PAUSE, tools.signal);
       continue;
     }
     if (late) throw stillHeld(order, state);

@@ -1,6 +1,7 @@
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { type Target, targetName } from "../domain/application.ts";
 import { formatDuration } from "../domain/duration.ts";
+import { TakenOverError } from "../domain/errors.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import type { AwsClients } from "../aws/clients.ts";
 import { countFailedReplacements } from "./failed-replacements.ts";
@@ -30,6 +31,20 @@ export interface RolloutTools {
    * @param state what state things are in, for that error
    */
   readonly confirmTurn: (state: string) => Promise<void>;
+}
+
+/**
+ * Stops where another run is known to have taken over; goes on if that cannot be asked now, since what is to be done does not
+ * wait until GitHub answers again.
+ * @throws TakenOverError
+ */
+export async function stopIfTakenOver(
+  { confirmTurn }: Pick<RolloutTools, "confirmTurn">,
+  state: string,
+): Promise<void> {
+  await confirmTurn(state).catch((error: unknown) => {
+    if (error instanceof TakenOverError) throw error;
+  });
 }
 
 /** Waits until a refresh that is not ours has ended; it is never cancelled. */

@@ -1,7 +1,7 @@
 import type { InstanceRefresh, RefreshPreferences } from "@aws-sdk/client-auto-scaling";
 import { targetName } from "../domain/application.ts";
 import { RolloutError, TakenOverError } from "../domain/errors.ts";
-import { followRefresh, type RolloutTools } from "./follow.ts";
+import { followRefresh, type RolloutTools, stopIfTakenOver } from "./follow.ts";
 import { savedConfiguration } from "./launch-template.ts";
 import { Pace } from "./pace.ts";
 import {
@@ -77,12 +77,7 @@ export async function startBack(
 ): Promise<string> {
   const { state, preferences } = rollout;
   const { target } = state;
-  await tools
-    .confirmTurn(`The release failed (${why}), and ${targetName(target)} was not rolled back.`)
-    // A way back does not wait until GitHub answers again.
-    .catch((error: unknown) => {
-      if (error instanceof TakenOverError) throw error;
-    });
+  await stopIfTakenOver(tools, `The release failed (${why}), and ${targetName(target)} was not rolled back.`);
   const [newest] = await recentRefreshes(tools.clients, target);
   if (newest !== undefined && !isOwn(newest, rollout)) throw await leftAlone(tools, rollout, newest, why);
   // Always by replacing instances: saved overrides may have no image, which replacing root volumes needs.

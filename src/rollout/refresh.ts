@@ -40,7 +40,8 @@ export function isFor(refresh: InstanceRefresh, configuration: DesiredConfigurat
   );
 }
 
-function templateOf(configuration: DesiredConfiguration) {
+/** The launch template version that a configuration brings. */
+export function templateOf(configuration: DesiredConfiguration) {
   return (
     configuration.LaunchTemplate ??
     configuration.MixedInstancesPolicy?.LaunchTemplate?.LaunchTemplateSpecification

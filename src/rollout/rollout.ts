@@ -8,7 +8,7 @@ import { type Target, targetName } from "../domain/application.ts";
 import { RolloutError, TakenOverError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
 import { explainFailure } from "./explain.ts";
-import { type Check, type Followed, followRefresh, type RolloutTools } from "./follow.ts";
+import { type Check, type Followed, followRefresh, type RolloutTools, stopIfTakenOver } from "./follow.ts";
 import type { ReleaseVersions } from "./launch-template.ts";
 import { Pace, type PaceFacts } from "./pace.ts";
 import { rollBackRefresh, startRefresh } from "./refresh.ts";
@@ -89,7 +89,10 @@ export async function rollOut(tools: RolloutTools, rollout: TargetRollout): Prom
   const refreshed = rollout.kind === "refresh" ? await refresh(tools, rollout) : undefined;
   const failure = refreshed && failureOf(refreshed.followed);
   if (failure !== undefined) return failure;
-  const verified = await verify(tools, rollout.state, rollout);
+  const verified = await verify(tools, rollout.state, rollout).catch(async (error: unknown) => {
+    await stopIfTakenOver(tools, `This run had released to ${targetName(rollout.state.target)}.`);
+    throw error;
+  });
   if (verified.kind === "failed") return { kind: "failed", why: verified.why, explained: [] };
   const checked = refreshed?.followed.checked ?? (await rollout.check?.(100, tools.signal));
   if (checked?.kind === "failed") return { kind: "failed", why: checked.why, explained: [] };
