@@ -65,6 +65,32 @@ test("a refresh that begins during the bake is waited for, and named with what i
   expect(world.runsRecord("production")).toEqual([]);
 });
 
+test("refreshes of somebody else that follow one another are waited for until the timeout, all together", async () => {
+  const world = await World.open(1);
+  const a = world.addImage("a");
+  world.addEnvironment("production", a);
+  world.addImage("b");
+  const { id } = templateOf(world);
+  const next = (): void => {
+    if (world.isRefreshing("production")) return;
+    const { number } = world.aws.ec2.addLaunchTemplateVersion(id, { ImageId: a, InstanceType: "t3.small" });
+    call(world, "StartInstanceRefresh", {
+      "DesiredConfiguration.LaunchTemplate.LaunchTemplateId": id,
+      "DesiredConfiguration.LaunchTemplate.Version": String(number),
+    });
+  };
+  const look = world.interleaving.afterStep;
+  world.interleaving.afterStep = () => {
+    look();
+    next();
+  };
+  const job = { command: "deploy", content: "b", after: MINUTE, timeout: 20 * MINUTE } as const;
+  const deployed = await world.play(world.begin(job));
+  expect(deployed.error).toContain("Another instance refresh of eu-west-1/production is in the way");
+  expect(deployed.ended - deployed.began).toBeLessThan(30 * MINUTE);
+  expect(deployed.ended - deployed.began).toBeGreaterThan(15 * MINUTE);
+});
+
 test("a group that runs another repository's release: a warning, until it runs one of ours", async () => {
   const world = await World.open(1);
   world.addEnvironment("production", world.addImage("a"));

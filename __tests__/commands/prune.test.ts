@@ -340,7 +340,9 @@ describe("right before a deregistration", () => {
     stage.repository.refs.set("refs/kiln/lock/release/dev", "somebody");
     const held = await stage.prune();
     expect(held.writes).toEqual([]);
-    expect(held.log.join("\n")).toContain("a release to dev is under way: refs/kiln/lock/release/dev is held");
+    expect(held.log.join("\n")).toContain(
+      "a release to dev is under way: refs/kiln/lock/release/dev is held",
+    );
     stage.repository.refs.delete("refs/kiln/lock/release/dev");
     expect(fates(await stage.prune())).toEqual([`${first} deregistered`, `${second} deregistered`]);
   });

@@ -61,6 +61,9 @@ const ERRORS = new Set([
   "CancelledError",
   "RemoteError",
   "PackerUnavailableError",
+  "TakenOverError",
+  "LeftAloneError",
+  "WatchLostError",
 ]);
 
 /** Modules whose `message:` properties become errors or warnings elsewhere. */

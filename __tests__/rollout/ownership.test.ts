@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { TakenOverError } from "../../src/domain/errors.ts";
+import { RemoteError, TakenOverError } from "../../src/domain/errors.ts";
 import { WatchLostError } from "../../src/rollout/refresh.ts";
 import { FakeGroup, type Step } from "./fake-auto-scaling.ts";
 import { failureOf, RELEASE, stage } from "./target-stage.ts";
@@ -186,6 +186,23 @@ describe("a refresh of an earlier attempt", () => {
     expect(await run()).toMatchObject([{ kind: "released", refresh: { id: "web-1", adopted: true } }]);
     expect(group.started).toHaveLength(1);
   });
+});
+
+test("looks that fail in passing end with the timeout too", async () => {
+  const group = web();
+  const { run, clock } = stage([group], {
+    timeout: 5000,
+    beforeAnswer: (operation) => {
+      if (operation !== "DescribeInstanceRefreshes") return;
+      clock.pass(2000);
+      throw new RemoteError("Rate exceeded", { code: "Throttling" });
+    },
+  });
+  const began = clock.now().getTime();
+  await expect(run()).rejects.toThrow(
+    "Stopped watching the instance refresh of eu-west-1/web: Rate exceeded",
+  );
+  expect(clock.now().getTime() - began).toBeLessThan(20_000);
 });
 
 test("a refresh that AWS does not show is not looked for longer than the timeout", async () => {

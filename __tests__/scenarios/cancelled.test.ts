@@ -313,7 +313,12 @@ async function lockBy(stage: Stage, environment: string, id: number): Promise<vo
     url: `https://github.com/acme/web/actions/runs/${id}`,
   };
   await takeLock(
-    { what: environmentLock({ prefix: "release", environment }), commit: await stage.copy.head(), run, timeout: 0 },
+    {
+      what: environmentLock({ prefix: "release", environment }),
+      commit: await stage.copy.head(),
+      run,
+      timeout: 0,
+    },
     {
       repository: createRepository(octokit, "acme/web"),
       clock: wallClock,

@@ -63,7 +63,9 @@ describe("prune", () => {
     const held = await scenario.prune();
     expect(held.code, held.log).toBe(0);
     expect(writesOf(held.requests)).toEqual([]);
-    expect(held.log).toContain("a release to production is under way: refs/kiln/lock/release/production is held");
+    expect(held.log).toContain(
+      "a release to production is under way: refs/kiln/lock/release/production is held",
+    );
     stage.git("update-ref", "-d", "refs/kiln/lock/release/production");
     await scenario.record(2, { "eu-west-1": scenario.id("old eu-west-1") });
     const back = await scenario.prune();

@@ -29,7 +29,7 @@ const TRIES = 2;
 export class RefUpdates {
   readonly #place: Place;
   #id: string | undefined;
-  #supported = true;
+  #isUnsupported = false;
 
   constructor(place: Place) {
     this.#place = place;
@@ -45,14 +45,13 @@ export class RefUpdates {
    * meant.
    */
   async apply(changes: readonly RefChange[]): Promise<RefsUpdated> {
-    for (let tries = 1; this.#supported; tries += 1) {
+    let tries = 0;
+    while (!this.#isUnsupported && tries < TRIES) {
+      tries += 1;
       const outcome = await this.#attempt(changes);
-      if (outcome !== "unsupported" || tries >= TRIES) {
-        this.#supported = outcome !== "unsupported";
-        return outcome;
-      }
+      if (outcome !== "unsupported") return outcome;
     }
-    return "unsupported";
+    return this.#never();
   }
 
   async #attempt(changes: readonly RefChange[]): Promise<RefsUpdated> {
@@ -82,7 +81,7 @@ export class RefUpdates {
 
   /** Asking again would get the same answer. */
   #never(): "unsupported" {
-    this.#supported = false;
+    this.#isUnsupported = true;
     return "unsupported";
   }
 

@@ -135,9 +135,9 @@ export async function appendRecord(
   { repository, clock, lock, guard }: RecordTools,
 ): Promise<ReleaseRecord> {
   const first = record.tag.number;
-  let candidate = record;
+  let { previous } = record;
   for (let number = first; number < first + MAX_CLAIMS; number += 1) {
-    candidate = { ...candidate, tag: { ...candidate.tag, number } };
+    const candidate: ReleaseRecord = { ...record, previous, tag: { ...record.tag, number } };
     const name = formatReleaseTag(candidate.tag);
     const ref = `refs/tags/${name}`;
     const message = formatRecord(candidate, changes);
@@ -151,7 +151,7 @@ export async function appendRecord(
     // The images too: a re-run of the same job may release something else.
     if (taken.run === record.run && taken.imageDigest === record.imageDigest) return taken;
     await guard?.(taken);
-    candidate = { ...candidate, previous: name };
+    previous = name;
   }
   throw new KilnError(
     `No release number of ${record.tag.environment} could be claimed in ${MAX_CLAIMS} tries`,

@@ -284,7 +284,7 @@ export interface Watch {
   readonly pace: Pace;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Milliseconds for which the refresh may be missing from AWS's answers. */
+  /** Milliseconds for which the refresh may be missing from AWS's answers, or looks may fail. */
   readonly patience: number;
   /** Called with each look, and with the line to show where something changed; returns true when the wait is over. */
   readonly onLook: (refresh: InstanceRefresh, line: string | undefined) => boolean | Promise<boolean>;
@@ -307,7 +307,8 @@ export async function watchRefresh(clients: AwsClients, watch: Watch): Promise<I
       failedLooks = 0;
     } catch (error) {
       failedLooks += 1;
-      if (!isPassing(error) || failedLooks >= MAX_FAILED_LOOKS) throw stoppedWatching(watch, error);
+      const isLate = clock.now().getTime() - lastSeen > watch.patience;
+      if (!isPassing(error) || failedLooks >= MAX_FAILED_LOOKS || isLate) throw stoppedWatching(watch, error);
     }
     if (refresh !== undefined) {
       const line = pace.saw(refresh, clock.now().getTime());
