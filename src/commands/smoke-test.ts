@@ -5,15 +5,10 @@ import { type SmokeTest, type Target, targetName } from "../domain/application.t
 import { formatDuration } from "../domain/duration.ts";
 import { KilnError } from "../domain/errors.ts";
 import { linesOf, printable } from "../domain/printable.ts";
+import type { LedgerKey } from "../domain/release-tag.ts";
 import type { ImageId } from "../domain/image.ts";
 import type { DetachedProgram } from "../domain/ports.ts";
-import {
-  type FailedTest,
-  forgetFailedTest,
-  keepFailedTest,
-  type LedgerEnvironment,
-  readFailedTest,
-} from "../release/failed-test.ts";
+import { type FailedTest, forgetFailedTest, keepFailedTest, readFailedTest } from "../release/failed-test.ts";
 import type { Check, CheckResult } from "../rollout/follow.ts";
 import { findNewInstances, type NewInstance } from "../rollout/new-instances.ts";
 import type { PinnedVersion } from "../rollout/target-state.ts";
@@ -69,7 +64,7 @@ export class FailedTests {
     this.#ports = ports;
   }
 
-  get #where(): LedgerEnvironment {
+  get #where(): LedgerKey {
     const { environment, request } = this.#order;
     return { prefix: request.application.recordPrefix, environment: environment.name };
   }

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { isImageId } from "../domain/image.ts";
 import { printable, shortened } from "../domain/printable.ts";
+import { type LedgerKey, ledgerPath } from "../domain/release-tag.ts";
 import type { Repository } from "../github/repository.ts";
 
 /**
@@ -8,15 +9,7 @@ import type { Repository } from "../github/repository.ts";
  * service whose test is known to have failed. Only failures are kept. A test that passed is run again by the next attempt,
  * since whoever may push refs could forge that it did.
  */
-const refOf = (prefix: string, environment: string): string =>
-  `refs/kiln/failed-test/${prefix}/${environment}`;
-
-/** The environment of a ledger. */
-export interface LedgerEnvironment {
-  /** The records' prefix, `release`. */
-  readonly prefix: string;
-  readonly environment: string;
-}
+const refOf = (key: LedgerKey): string => `refs/kiln/failed-test/${ledgerPath(key)}`;
 
 /** A smoke test that failed, and the refresh and image that it belongs to. */
 export interface FailedTest {
@@ -45,23 +38,23 @@ const schema = z.strictObject({
 /** Keeps it, over what an earlier run kept. */
 export async function keepFailedTest(
   repository: Repository,
-  { prefix, environment }: LedgerEnvironment,
+  key: LedgerKey,
   failed: FailedTest,
   commit: string,
 ): Promise<void> {
   const line = JSON.stringify({ ...failed, why: shortened(printable(failed.why), MAX_WHY) });
-  const message = `The smoke test of a release of ${environment} failed\n\n${line}\n`;
-  const sha = await repository.createTag({ name: `kiln-failed-test-${environment}`, message, commit });
-  const ref = refOf(prefix, environment);
+  const message = `The smoke test of a release of ${key.environment} failed\n\n${line}\n`;
+  const sha = await repository.createTag({ name: `kiln-failed-test-${key.environment}`, message, commit });
+  const ref = refOf(key);
   if ((await repository.createRef(ref, sha)) === "exists") await repository.replaceRef(ref, sha);
 }
 
 /** The test that was last kept as failed; undefined if there is none, or what is there was not written by Kiln. */
 export async function readFailedTest(
   repository: Repository,
-  { prefix, environment }: LedgerEnvironment,
+  key: LedgerKey,
 ): Promise<FailedTest | undefined> {
-  const sha = await repository.readRef(refOf(prefix, environment));
+  const sha = await repository.readRef(refOf(key));
   const message = sha === undefined ? undefined : (await repository.readTag(sha))?.message;
   const line = message?.slice(0, MAX_MESSAGE).trimEnd().split("\n").at(-1);
   try {
@@ -73,9 +66,6 @@ export async function readFailedTest(
 }
 
 /** The release was reverted. */
-export function forgetFailedTest(
-  repository: Repository,
-  { prefix, environment }: LedgerEnvironment,
-): Promise<void> {
-  return repository.deleteRef(refOf(prefix, environment));
+export function forgetFailedTest(repository: Repository, key: LedgerKey): Promise<void> {
+  return repository.deleteRef(refOf(key));
 }
