@@ -101,6 +101,7 @@ function leftovers(): string[] {
     ...world.keyPairs(place).map(({ id }) => id),
     ...world.securityGroups(place).flatMap((group) => (group.name === "default" ? [] : [group.id])),
     ...world.volumes(place).map(({ id }) => id),
+    ...world.launchTemplates(place).map(({ id }) => id),
     ...world.instances(place).flatMap(({ id, state }) => (state === "terminated" ? [] : [`${id} ${state}`])),
   ];
 }
@@ -173,6 +174,73 @@ describe.skipIf(!hasPacker())("Packer", () => {
       "available",
       "available",
     ]);
+  });
+
+  test("bakes on a volume of its own, and registers an image from its snapshot", async () => {
+    const mark = log.entries.length;
+    const tags = { "kiln:application": "web" };
+    const { ended, output } = bake(join(templates, "surrogate"), {
+      image_name: "surrogate",
+      image_tags: JSON.stringify(tags),
+    });
+    await success({ ended, output });
+    const image = imageNamed("surrogate");
+    expect(image).toMatchObject({
+      state: "available",
+      architecture: "x86_64",
+      rootDeviceName: "/dev/xvda",
+      sourceInstanceId: undefined,
+      sourceImageId: undefined,
+      tags,
+    });
+    const [device, ...others] = image?.blockDevices ?? [];
+    expect(others).toEqual([]);
+    expect(world.snapshots(place).find(({ id }) => id === device?.snapshotId)).toMatchObject({
+      state: "completed",
+      volumeSize: 8,
+      tags,
+    });
+    const asked = log.since(mark).map(({ action }) => action);
+    expect(asked).toEqual(expect.arrayContaining(["CreateSnapshot", "DescribeSnapshots", "RegisterImage"]));
+    expect(asked).not.toContain("CreateImage");
+    expect(leftovers()).toEqual([]);
+    expect(log.since(mark).filter(({ status }) => status !== 200 && status !== 0)).toEqual([]);
+  });
+
+  test("bakes on a Spot Instance", async () => {
+    const mark = log.entries.length;
+    const { ended, output } = bake(join(templates, "spot"), {
+      image_name: "spot",
+      image_tags: '{"kiln:application":"web"}',
+      bake_tags: '{"kiln:bake":"mine"}',
+    });
+    await success({ ended, output });
+    const image = imageNamed("spot");
+    expect(image).toMatchObject({ state: "available", tags: { "kiln:application": "web" } });
+    expect(world.instances(place).find(({ id }) => id === image?.sourceInstanceId)).toMatchObject({
+      instanceType: "t3.medium",
+      spotRequestId: expect.stringMatching(/^sir-[0-9a-f]{8}$/) as string,
+      tags: { Name: "bake of spot", "kiln:bake": "mine" },
+    });
+    expect(world.spotRequests(place).map(({ tags }) => tags)).toEqual([
+      { Name: "bake of spot", "kiln:bake": "mine" },
+    ]);
+    const asked = log.since(mark).map(({ action }) => action);
+    expect(asked).toEqual(
+      expect.arrayContaining(["CreateLaunchTemplate", "CreateFleet", "DeleteLaunchTemplate"]),
+    );
+    expect(asked).not.toContain("StopInstances");
+    expect(leftovers()).toEqual([]);
+    expect(log.since(mark).filter(({ status }) => status !== 200 && status !== 0)).toEqual([]);
+  });
+
+  test("tells why there is no Spot Instance, and leaves nothing", async () => {
+    world.settings.withoutSpotCapacity = ["t3.medium", "m5.large"];
+    const { ended, output } = bake(join(templates, "spot"), { image_name: "never" });
+    expect(await ended).toBe(1);
+    world.settings.withoutSpotCapacity = [];
+    expect(output()).toContain("There is no Spot capacity available that matches your request.");
+    expect(leftovers()).toEqual([]);
   });
 
   test("bakes a template that knows no tags", async () => {

@@ -10,6 +10,7 @@ import { boot, reservation } from "./instances.ts";
 import type { Instance } from "./instances.ts";
 import { keyPairNamed } from "./key-pairs.ts";
 import { resolveAlias, templateVersion, withOverrides } from "./launch-templates.ts";
+import type { NamedVersion } from "./launch-templates.ts";
 import { defaultSubnets } from "./network.ts";
 import type { Subnet } from "./network.ts";
 import { launchGroups } from "./security-groups.ts";
@@ -42,6 +43,7 @@ interface Launch {
   readonly reservationId: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly isHosted: boolean;
+  readonly spotRequestId?: string | undefined;
 }
 
 function runInstances(state: Ec2State, call: Call, count: number): Instance[] {
@@ -110,6 +112,28 @@ export function launchForGroup(state: Ec2State, place: Place, request: FleetLaun
   // Nothing stands behind a group's instances: their health is what the test says.
   const launch = prepared(state, place, new Query(Object.entries(fields)), tags, false);
   return launchOne(state, place, launch);
+}
+
+/** What a fleet launches: a template's version with an override over it. */
+export interface FleetInstanceLaunch {
+  readonly named: NamedVersion;
+  /** In the names of launch template data. */
+  readonly override: Readonly<Record<string, string>>;
+  readonly fleetId: string;
+  /** Undefined for an On-Demand Instance. */
+  readonly spotRequestId: string | undefined;
+}
+
+/** EC2 user guide, Tag an EC2 Fleet: instances carry the fleet's id as a tag of AWS's own. */
+export function launchForEC2Fleet(
+  state: Ec2State,
+  place: Place,
+  { named: { template, version }, override, fleetId, spotRequestId }: FleetInstanceLaunch,
+): Instance {
+  const data = withOverrides(version.data, override);
+  const tags = { ...templateTags(template.id, String(version.number)), "aws:ec2:fleet-id": fleetId };
+  const launch = prepared(state, place, new Query(Object.entries(data)), tags, true);
+  return launchOne(state, place, { ...launch, spotRequestId });
 }
 
 /** Everything that is checked before an instance exists. */
@@ -184,6 +208,7 @@ function launchOne(state: Ec2State, place: Place, launch: Launch): Instance {
     availabilityZone: subnet.availabilityZone,
     securityGroupIds: launch.securityGroupIds,
     profile: profileOf(query, place),
+    spotRequestId: launch.spotRequestId,
     clientToken: query.string("ClientToken"),
     disableApiTermination: query.boolean("DisableApiTermination") === true,
     enaSupport: image.enaSupport,

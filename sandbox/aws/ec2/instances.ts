@@ -41,6 +41,8 @@ export interface Instance extends Resource {
   /** True for instances that an InstanceHost stands behind. */
   readonly isHosted: boolean;
   readonly profile: string | undefined;
+  /** The one-time request that a Spot Instance was launched for. */
+  readonly spotRequestId: string | undefined;
   readonly clientToken: string | undefined;
   disableApiTermination: boolean;
   enaSupport: boolean;
@@ -78,6 +80,11 @@ export function boot(state: Ec2State, instance: Instance): void {
 function stop(state: Ec2State, instance: Instance): void {
   if (instance.state === "stopping" || instance.state === "stopped") return;
   if (instance.state !== "running") throw wrongState(instance, "stopped");
+  // EC2 user guide, Stop a Spot Instance: only one of a persistent request can be stopped.
+  if (instance.spotRequestId !== undefined) {
+    const text = `You can't stop the Spot Instance '${instance.id}' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests.`;
+    throw new AwsError("UnsupportedOperation", text);
+  }
   if (instance.isHosted) state.host?.shutDown(instance.id);
   instance.stateReason = userInitiated;
   pass(state, instance, "stopping", state.settings.delays.stop, () => {
@@ -134,6 +141,7 @@ const fields = {
   "dns-name": (instance: Instance) => instance.publicIp,
   "image-id": (instance: Instance) => instance.imageId,
   "instance-id": (instance: Instance) => instance.id,
+  "instance-lifecycle": (instance: Instance) => lifecycleOf(instance),
   "instance-state-code": (instance: Instance) => stateCodes[instance.state],
   "instance-state-name": (instance: Instance) => instance.state,
   "instance-type": (instance: Instance) => instance.instanceType,
@@ -147,6 +155,7 @@ const fields = {
   "private-ip-address": (instance: Instance) => instance.privateIp,
   "reservation-id": (instance: Instance) => instance.reservationId,
   "root-device-name": (instance: Instance) => instance.rootDeviceName,
+  "spot-instance-request-id": (instance: Instance) => instance.spotRequestId,
   "subnet-id": (instance: Instance) => instance.subnetId,
   "vpc-id": (instance: Instance) => instance.vpcId,
 };
@@ -275,11 +284,18 @@ function rendered(state: Ec2State, instance: Instance, index: number): Record<st
     iamInstanceProfile: instance.profile === undefined ? undefined : { arn: instance.profile },
     virtualizationType: "hvm",
     clientToken: instance.clientToken,
+    instanceLifecycle: lifecycleOf(instance),
+    spotInstanceRequestId: instance.spotRequestId,
     enaSupport: instance.enaSupport,
     hypervisor: "xen",
     sourceDestCheck: true,
     tagSet: tagSet(instance.tags),
   };
+}
+
+/** EC2 API reference, Instance: absent for an On-Demand Instance. */
+function lifecycleOf(instance: Instance): "spot" | undefined {
+  return instance.spotRequestId === undefined ? undefined : "spot";
 }
 
 /** Amazon VPC user guide, DNS attributes for your VPC: us-east-1 has a domain of its own. */

@@ -5,7 +5,7 @@ import { filtered } from "./filters.ts";
 import { page } from "./paging.ts";
 import { add, every, find, isVisible, newResource, notFound } from "./state.ts";
 import type { Ec2State, Resource } from "./state.ts";
-import { tagSet } from "./tags.ts";
+import { specifiedTags, tagSet } from "./tags.ts";
 
 export interface Snapshot extends Resource {
   readonly kind: "snapshot";
@@ -63,6 +63,7 @@ export function snapshotOperations(state: Ec2State): Operations {
       });
       return { nextToken, snapshotSet: { item: items.map(rendered) } };
     },
+    CreateSnapshot: (call) => rendered(createSnapshot(state, call)),
     DeleteSnapshot(call) {
       const snapshot = find(state, call, "snapshot", call.query.required("SnapshotId"));
       const imageId = imageUsing(state, snapshot.id);
@@ -84,6 +85,23 @@ export function snapshotOperations(state: Ec2State): Operations {
       return { snapshotId: snapshot.id, createVolumePermission: { item } };
     },
   };
+}
+
+/** EC2 API reference, CreateSnapshot: of a volume that is attached or not; tags only from the request. */
+function createSnapshot(state: Ec2State, call: Call): Snapshot {
+  const volume = find(state, call, "volume", call.query.required("VolumeId"));
+  const snapshot = addSnapshot(state, call, {
+    volumeId: volume.id,
+    volumeSize: volume.size,
+    description: call.query.string("Description") ?? "",
+    encrypted: volume.encrypted,
+    state: "pending",
+    tags: specifiedTags(call.query, "snapshot"),
+  });
+  state.clock.after(state.settings.delays.snapshot, () => {
+    if (snapshot.state === "pending") snapshot.state = "completed";
+  });
+  return snapshot;
 }
 
 /** The registered image that a snapshot belongs to, if any (EC2 API reference, DeleteSnapshot). */

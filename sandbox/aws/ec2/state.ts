@@ -5,6 +5,7 @@ import type { Place } from "../fleet.ts";
 import type { InstanceHost } from "../instance-host.ts";
 import { AwsError } from "../query.ts";
 import { bootLines } from "./boot-lines.ts";
+import type { EC2Fleet, SpotRequest } from "./fleets.ts";
 import type { Image, ImageOutcome } from "./images.ts";
 import type { Instance } from "./instances.ts";
 import type { KeyPair } from "./key-pairs.ts";
@@ -33,6 +34,8 @@ interface Kinds {
   "key-pair": KeyPair;
   "security-group": SecurityGroup;
   "launch-template": LaunchTemplate;
+  fleet: EC2Fleet;
+  "spot-instances-request": SpotRequest;
 }
 /** As the resource types of TagSpecifications are called. */
 export type ResourceKind = keyof Kinds;
@@ -46,6 +49,8 @@ export const resourceKinds: readonly ResourceKind[] = [
   "key-pair",
   "security-group",
   "launch-template",
+  "fleet",
+  "spot-instances-request",
 ];
 
 /** Milliseconds of sandbox time. */
@@ -60,6 +65,8 @@ export interface Ec2Delays {
   terminatedListed: number;
   /** Image: pending to available. */
   image: number;
+  /** Snapshot by CreateSnapshot: pending to completed. */
+  snapshot: number;
   /** Image: how long a deregistered one stays listed. */
   deregisteredListed: number;
   /** Image: how long, from deregistration on, asking for its id gives an empty list and no error. */
@@ -86,6 +93,8 @@ export interface Ec2Settings {
   ssmParameters: Record<string, string>;
   /** Quota of versions of one launch template (EC2 user guide, Launch template quotas; it may differ by account). */
   launchTemplateVersions: number;
+  /** Instance types that there is no Spot capacity of. */
+  withoutSpotCapacity: string[];
   /** What GetConsoleOutput says of an instance whose image has no text of its own. */
   consoleOutput: (instanceId: string) => string;
 }
@@ -116,6 +125,7 @@ const defaultDelays: Ec2Delays = {
   // EC2 API reference, DescribeInstances: "usually less than one hour".
   terminatedListed: 3_600_000,
   image: 30_000,
+  snapshot: 20_000,
   deregisteredListed: 0,
   deregisteredEmpty: 0,
   nameRelease: 0,
@@ -136,6 +146,7 @@ export function createState(
       emptyPages: [],
       ssmParameters: {},
       launchTemplateVersions: 10_000,
+      withoutSpotCapacity: [],
       consoleOutput: bootLines,
       ...settings,
       delays: { ...defaultDelays, ...delays },
@@ -165,7 +176,7 @@ export function newResource(
   tags: Readonly<Record<string, string>>,
 ): Resource {
   return {
-    id: newId(state, kinds[kind].prefix),
+    id: kinds[kind].id?.(state) ?? newId(state, kinds[kind].prefix),
     region: place.region,
     ownerId: place.accountId,
     createdAt: state.clock.now(),
@@ -183,6 +194,8 @@ interface KindErrors {
   readonly notFound: string;
   readonly malformed: string;
   readonly text: (id: string) => string;
+  /** A new id, where it is not the prefix and 17 digits. */
+  readonly id?: (state: Ec2State) => string;
 }
 
 // EC2 API reference, Error codes.
@@ -228,6 +241,22 @@ const kinds: Readonly<Record<ResourceKind, KindErrors>> = {
     notFound: "InvalidLaunchTemplateId.NotFound",
     malformed: "InvalidLaunchTemplateId.Malformed",
     text: (id) => `The specified launch template, with template ID ${id}, does not exist.`,
+  },
+  fleet: {
+    prefix: "fleet",
+    notFound: "InvalidFleetId.NotFound",
+    malformed: "InvalidFleetId.Malformed",
+    text: (id) => `The fleet ID '${id}' does not exist`,
+    // EC2 API reference, CreateFleet: `fleet-` and a UUID.
+    id: (state) =>
+      newId(state, "fleet").replace(/^(fleet-)(.{8})(.{4})(.{4})(.)$/, "$1$2-$3-$4-8000-00000000000$5"),
+  },
+  "spot-instances-request": {
+    prefix: "sir",
+    notFound: "InvalidSpotInstanceRequestID.NotFound",
+    malformed: "InvalidSpotInstanceRequestID.Malformed",
+    text: (id) => `The spot instance request ID '${id}' does not exist`,
+    id: (state) => newId(state, "sir").slice(0, "sir-".length + 8),
   },
 };
 

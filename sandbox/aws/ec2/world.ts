@@ -6,6 +6,8 @@ import type { InstanceHost } from "../instance-host.ts";
 import type { Call, Operation, Operations } from "../query.ts";
 import { ec2Checks } from "./access.ts";
 import { consoleOutputOperations } from "./console-output.ts";
+import { fleetOperations } from "./fleets.ts";
+import type { SpotRequest } from "./fleets.ts";
 import { imageAttributeOperations } from "./image-attributes.ts";
 import { imageCreationOperations, newImage } from "./image-creation.ts";
 import type { ImageSeed } from "./image-creation.ts";
@@ -67,6 +69,7 @@ export interface Ec2World {
   keyPairs(place?: Place): KeyPair[];
   securityGroups(place?: Place): SecurityGroup[];
   launchTemplates(place?: Place): LaunchTemplate[];
+  spotRequests(place?: Place): SpotRequest[];
   launchTemplateVersions(launchTemplateId: string): readonly LaunchTemplateVersion[];
   /** Gives a parameter its next version, and the version a label where one is named. */
   setParameter(name: string, imageId: string, label?: string): void;
@@ -109,6 +112,7 @@ function operationsOf(state: Ec2State): Operations {
     ...snapshotOperations(state),
     ...volumeOperations(state),
     ...instanceOperations(state),
+    ...fleetOperations(state),
     ...instanceTypeOperations(state),
     ...consoleOutputOperations(state),
     ...keyPairOperations(state),
@@ -288,6 +292,7 @@ function inspection(
     keyPairs: listed("key-pair"),
     securityGroups: listed("security-group"),
     launchTemplates: listed("launch-template"),
+    spotRequests: listed("spot-instances-request"),
     launchTemplateVersions: (id) => seeded(state, id, "launch-template").versions,
   };
 }
