@@ -257,6 +257,7 @@ const AMI = /^ami-(?:[0-9a-f]{8}|[0-9a-f]{17})$/;
 
 function isKnownForm(event: BakeEvent): boolean {
   if (event.kind === "phase") return PHASES.includes(event.phase);
+  if (event.kind === "spot" || event.kind === "surrogate") return true;
   if (event.kind === "temporary") return /^\S+$/.test(event.id);
   if (event.kind === "copying") return /^[a-z]{2}(?:-[a-z]+)+-\d$/.test(event.region);
   return AMI.test(event.id) && (event.kind !== "artifact" || /^[a-z]{2}(?:-[a-z]+)+-\d$/.test(event.region));
@@ -266,7 +267,9 @@ describe("the parser of Packer's output", () => {
   const genuine = [
     "==> amazon-ebs.web: Creating temporary keypair: packer_0123abcd-0123-0123-0123-0123456789ab",
     "    amazon-ebs.web: Found Image ID: ami-0123456789abcdef0",
+    "==> amazon-ebs.web: Launching a spot AWS instance...",
     "    amazon-ebs.web: Instance ID: i-0123456789abcdef0",
+    "==> amazon-ebs.web: Creating snapshot of EBS Volume vol-0123456789abcdef0...",
     "==> amazon-ebs.web: Provisioning with shell script: x.sh",
     "    amazon-ebs.web: AMI: ami-0123456789abcdef0",
     "    amazon-ebs.web: Copying to: us-east-1",

@@ -103,6 +103,7 @@ const GONE = [
   "InvalidAMIID.Unavailable",
   "InvalidVolume.NotFound",
   "InvalidGroup.NotFound",
+  "InvalidLaunchTemplateId.NotFound",
 ] as const;
 
 /** A removal of what is there; undefined where it is gone already, as after a removal whose answer was lost. */

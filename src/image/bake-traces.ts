@@ -25,6 +25,10 @@ export interface Made {
   readonly keyPairs?: readonly string[] | undefined;
   readonly securityGroups?: readonly string[] | undefined;
   readonly instances?: readonly string[] | undefined;
+  /** The build runs on a Spot Instance: there is a launch template to look for. */
+  readonly spot?: true | undefined;
+  /** The build registers its image from snapshots of its volumes: there are snapshots to look for. */
+  readonly surrogate?: true | undefined;
   /** The other regions that Packer began to copy the image to (`ami_regions`). */
   readonly copiedTo?: readonly string[] | undefined;
   /** Images that were begun, as a build or one of its provisioners says. Never noted. */
@@ -68,6 +72,8 @@ export class MadeReader {
   }
 
   #take(event: BakeEvent, build: string): void {
+    if ((event.kind === "spot" || event.kind === "surrogate") && this.made[event.kind] === undefined)
+      this.made = { ...this.made, [event.kind]: true };
     if (event.kind === "copying") this.#add("copiedTo", event.region);
     if (event.kind === "image") this.#add("images", event.id);
     if (event.kind === "artifact") this.#add("artifacts", `${event.region} ${event.id}`);
@@ -80,7 +86,7 @@ export class MadeReader {
       this.#add(KEYS[event.resource], event.id);
   }
 
-  #add(kind: keyof Made, id: string): void {
+  #add(kind: Exclude<keyof Made, "spot" | "surrogate">, id: string): void {
     const known = this.made[kind] ?? [];
     if (!known.includes(id) && known.length < MOST) this.made = { ...this.made, [kind]: [...known, id] };
   }
@@ -97,8 +103,9 @@ export async function madeOf(output: AsyncIterable<string> | Iterable<string>): 
 
 /** What a bake notes in its lock, for whoever takes that over: one line. */
 export function formatTraces(traces: BakeTraces): string {
-  const { region, imageName, keyPairs, securityGroups, instances, copiedTo, ended } = traces;
-  return JSON.stringify({ region, imageName, keyPairs, securityGroups, instances, copiedTo, ended });
+  const { region, imageName, keyPairs, securityGroups, instances, spot, surrogate, copiedTo, ended } = traces;
+  const made = { keyPairs, securityGroups, instances, spot, surrogate, copiedTo };
+  return JSON.stringify({ region, imageName, ...made, ended });
 }
 
 /**
@@ -136,6 +143,8 @@ const NOTED = z.object({
   keyPairs: packerNames.optional(),
   securityGroups: packerNames.optional(),
   instances: z.array(z.string().regex(INSTANCE)).max(MOST).optional(),
+  spot: z.literal(true).optional(),
+  surrogate: z.literal(true).optional(),
   copiedTo: z.array(region).max(MOST).optional(),
   ended: z
     .object({

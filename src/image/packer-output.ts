@@ -12,6 +12,10 @@ export type BakeEvent =
       readonly resource: "instance" | "key-pair" | "security-group";
       readonly id: string;
     }
+  /** The build runs on a Spot Instance: a fleet launches it from a temporary launch template. */
+  | { readonly kind: "spot" }
+  /** The build makes snapshots of its volumes, to register an image from them (`amazon-ebssurrogate`). */
+  | { readonly kind: "surrogate" }
   /** An image that exists from now on, though it is not available yet. */
   | { readonly kind: "image"; readonly id: ImageId }
   /** A region that the image is copied to (`ami_regions`). */
@@ -33,17 +37,19 @@ export type Phase = (typeof PHASES)[number];
 
 const PHASE_LINES: readonly (readonly [RegExp, Phase])[] = [
   [/^Prevalidating /, "prepare"],
-  [/^Launching a source /, "launch"],
+  [/^Launching a (?:source|spot) /, "launch"],
   [/^(?:Waiting for SSH|Using .*communicator|Waiting for WinRM)/i, "connect"],
   [/^Provisioning with /, "provision"],
   [/^Stopping the source instance/, "stop"],
-  [/^Creating AMI |^Creating unencrypted AMI /, "image"],
+  [/^Creating AMI |^Creating unencrypted AMI |^Creating snapshot of |^Registering the AMI/, "image"],
   [/^Copying\/Encrypting AMI|^Copying to: /, "copy"],
   [/^Terminating the source /, "clean up"],
 ];
 
 const AMI = "ami-(?:[0-9a-f]{17}|[0-9a-f]{8})";
 const ID_LINES: readonly (readonly [RegExp, (id: string) => BakeEvent])[] = [
+  [/^(Launching a spot AWS instance)\.\.\.$/, () => ({ kind: "spot" })],
+  [/^(Creating snapshot of EBS Volume) vol-[0-9a-f]+\.\.\.$/, () => ({ kind: "surrogate" })],
   [new RegExp(`^Found Image ID: (${AMI})$`), (id) => ({ kind: "base-image", id: id as ImageId })],
   [/^Creating temporary keypair: (\S+)$/, (id) => ({ kind: "temporary", resource: "key-pair", id })],
   [

@@ -11,17 +11,19 @@ interface Looked {
   readonly traces: BakeTraces;
   /** The bake's own, as AWS shows them. */
   readonly instances: readonly Instance[];
+  /** Images that AWS shows to be registered from snapshots of the bake's own volumes, by id. */
+  readonly registered?: ReadonlySet<ImageId>;
   readonly swept: { readonly removed: string[]; readonly left: string[] };
 }
 
 /**
  * Removes the images that a bake left, in the region that it baked in and in those that Packer began to copy to. They are
- * made from its instances; or copies of these, as Packer makes them of an encrypted image or for other regions; or have
+ * made from its instances, or from snapshots of their volumes; or copies of these, as Packer makes them of an encrypted image or for other regions; or have
  * exactly the bake's name. None that is marked complete goes.
  */
 export async function removeImages(
   clients: Pick<AwsClients, "ec2">,
-  { traces, instances, swept }: Looked,
+  { traces, instances, registered = new Set(), swept }: Looked,
   tools: SweepTools,
 ): Promise<void> {
   const artifacts = (traces.artifacts ?? []).map((line) => line.split(" ") as [string, ImageId]);
@@ -33,10 +35,12 @@ export async function removeImages(
   ]);
   const known = new Map([...noted, ...artifacts].map(([region, id]) => [id, region]));
   const found = (
-    await Promise.all([...regions].map((region) => imagesIn(clients, region, { traces, instances, known })))
+    await Promise.all(
+      [...regions].map((region) => imagesIn(clients, region, { traces, instances, registered, known })),
+    )
   ).flat();
   const ours = new Map<string, CatalogueImage>();
-  const whole = { ...traces, run: tools.run, repositories: tools.repositories };
+  const whole = { ...traces, run: tools.run, repositories: tools.repositories, registered };
   const own = new Set(instances.flatMap(({ InstanceId }) => InstanceId ?? []));
   for (const image of found) if (isOurs(image, own, whole)) ours.set(image.id, image);
   for (const image of found) if (!isMarked(image) && isCopyOf(image, ours, traces)) ours.set(image.id, image);
@@ -70,11 +74,17 @@ async function imagesIn(
   {
     traces,
     instances,
+    registered,
     known,
-  }: Pick<Looked, "traces" | "instances"> & { readonly known: ReadonlyMap<ImageId, string> },
+  }: Required<Pick<Looked, "traces" | "instances" | "registered">> & {
+    readonly known: ReadonlyMap<ImageId, string>;
+  },
 ): Promise<readonly CatalogueImage[]> {
   const ec2 = await clients.ec2(region);
-  const ids = [...known].filter(([, place]) => place === region).map(([id]) => id);
+  const ids = [
+    ...[...known].filter(([, place]) => place === region).map(([id]) => id),
+    ...(region === traces.region ? registered : []),
+  ];
   const sources = [
     ...new Set([...(traces.instances ?? []), ...instances.flatMap(({ InstanceId }) => InstanceId ?? [])]),
   ];
@@ -91,6 +101,7 @@ async function imagesIn(
 interface Claimed extends BakeTraces {
   readonly run: string | undefined;
   readonly repositories: readonly string[];
+  readonly registered: ReadonlySet<ImageId>;
 }
 
 /** Whether AWS shows that the bake made an image. A copy's source is looked at elsewhere. */
@@ -100,6 +111,7 @@ function isOurs(image: CatalogueImage, instances: ReadonlySet<string>, traces: C
   if (isMarked(image) || (repository !== undefined && !traces.repositories.includes(repository)))
     return false;
   if (sourceInstance !== undefined && instances.has(sourceInstance)) return true;
+  if (traces.registered.has(image.id)) return true;
   if (traces.from === "output") {
     // The job that ran Packer: what this one printed is known to be the bake's, though AWS shows the instance no more.
     const isListed = (traces.artifacts ?? []).includes(`${image.region} ${image.id}`);

@@ -17,6 +17,8 @@ import { TAG } from "../domain/image.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import { type BakeTraces, PACKER_NAME } from "./bake-traces.ts";
 import { removeImages } from "./sweep-images.ts";
+import { findSpotBuild, removeTemplate, type SpotBuild } from "./sweep-spot.ts";
+import { findSurrogateBuild, removeSnapshots } from "./sweep-surrogate.ts";
 
 export interface SweepTools {
   readonly clock: Clock;
@@ -43,7 +45,7 @@ const PAUSE = 5000;
 
 /**
  * Removes what a bake left that did not end well: its instances and their volumes, its images in all regions with their
- * snapshots, key pairs and security groups. Everything is looked at first, and only what AWS shows to be this bake's goes;
+ * snapshots, key pairs and security groups, and the launch template of a Spot build. Everything is looked at first, and only what AWS shows to be this bake's goes;
  * an image that is marked complete stays, whoever made it.
  */
 export async function sweepBake(
@@ -56,12 +58,31 @@ export async function sweepBake(
   const attempt = (each: Part): Promise<void> => attempted(each, swept.left, tools);
   let instances: readonly Instance[] = [];
   await attempt(part("the instance", async () => void (instances = await ownInstances(ec2, traces, tools))));
+  let spot: SpotBuild = { templates: [], instances: [] };
+  if (traces.spot === true) {
+    await attempt(
+      part("the launch template", async () => void (spot = await spotBuild(ec2, traces, instances))),
+    );
+    instances = withoutDuplicates([...instances, ...spot.instances]);
+  }
+  // Before its instances go, whose volumes tell whose snapshots they are.
+  if (traces.surrogate === true) {
+    await attempt(
+      part("the snapshots", async () => {
+        const { images, snapshots } = await findSurrogateBuild(ec2, instances);
+        await removeImages(clients, { traces, instances, swept, registered: images }, tools);
+        await removeSnapshots(ec2, snapshots, tools);
+      }),
+    );
+  }
   // An instance that is being ended can be made no image of any more: so none is made after they were looked for.
   await Promise.all(
     instances.map((instance) => attempt(part("the instance", () => terminate(ec2, instance, tools)))),
   );
   await Promise.all([
-    attempt(part("the image", () => removeImages(clients, { traces, instances, swept }, tools))),
+    ...(traces.surrogate === true
+      ? []
+      : [attempt(part("the image", () => removeImages(clients, { traces, instances, swept }, tools)))]),
     ...instances.map((instance) => attempt(part("the instance", () => removeVolumes(ec2, instance, tools)))),
   ]);
   // What is in use cannot be deleted: these come after the instance.
@@ -73,9 +94,23 @@ export async function sweepBake(
     ...groups.map((name) =>
       attempt(part("the security group", () => removeSecurityGroup(ec2, name, instances, tools))),
     ),
+    ...spot.templates.map((id) => attempt(part("the launch template", () => removeTemplate(ec2, id, tools)))),
   ]);
   return swept;
 }
+
+/** What a Spot build made. Key pairs are believed only if the job that ran Packer read them in its output. */
+function spotBuild(
+  ec2: EC2Client,
+  { from, keyPairs = [], mark }: BakeTraces,
+  instances: readonly Instance[],
+): Promise<SpotBuild> {
+  return findSpotBuild(ec2, { mark, keyPairs: from === "output" ? keyPairs : [] }, instances);
+}
+
+const withoutDuplicates = (instances: readonly Instance[]): readonly Instance[] => [
+  ...new Map(instances.map((instance) => [instance.InstanceId, instance])).values(),
+];
 
 /** Key pairs and security groups of the bake: those that its instances have, and those that it named before. */
 function temporaryNames(
