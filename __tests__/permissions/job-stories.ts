@@ -108,6 +108,30 @@ const bakes: JobStory = {
   },
 };
 
+/** Uses a template of Packer's other builders; with their permissions besides. */
+const builders: JobStory = {
+  name: "bakes by other builders",
+  async play(stage) {
+    const { ec2 } = stage.stage.sandbox;
+    await stage.useTemplate("spot");
+    await stage.stage.copy.push("develop");
+    const spot = here("bake", "bake-spot");
+    await killedBake(stage, spot, "sweep of a Spot build", () =>
+      ec2
+        .instances(HOME)
+        .some(({ spotRequestId, state }) => spotRequestId !== undefined && state === "running"),
+    );
+    await stage.run("bake on a Spot Instance", spot, { inputs: { command: "bake" } });
+    await stage.useTemplate("surrogate");
+    await stage.stage.copy.push("develop");
+    const surrogate = here("bake", "bake-surrogate");
+    await killedBake(stage, surrogate, "sweep of a surrogate's snapshot", () =>
+      ec2.snapshots(HOME).some(({ state }) => state === "pending"),
+    );
+    await stage.run("bake from a surrogate volume", surrogate, { inputs: { command: "bake" } });
+  },
+};
+
 /** Kills the bake when something is there; the post step has to sweep up, and nothing may be left. */
 async function killedBake(
   stage: PolicyStage,
@@ -131,8 +155,10 @@ async function killedBake(
     child?.kill("SIGKILL");
   };
   await Promise.all([stage.run(name, grants, { inputs: { command: "bake" }, onStarted }, 128), kill()]);
-  const pending = stage.stage.sandbox.ec2.images(HOME).filter(({ state }) => state === "pending");
-  const left = [...stage.stage.leftovers(), ...pending.map(({ id }) => id)];
+  const { ec2 } = stage.stage.sandbox;
+  const pending = [...ec2.images(HOME), ...ec2.snapshots(HOME)].filter(({ state }) => state === "pending");
+  const templates = ec2.launchTemplates(HOME).filter(({ name }) => name.startsWith("packer"));
+  const left = [...stage.stage.leftovers(), ...[...pending, ...templates].map(({ id }) => id)];
   if (left.length > 0) throw new Error(`${name} left ${left.join(", ")}`);
 }
 
@@ -254,7 +280,7 @@ function tagSnapshots({ stage: { sandbox } }: PolicyStage): void {
   }
 }
 
-export const JOB_STORIES: readonly Story[] = [bakes, sweeps, releases, accounts].map((story) => ({
+export const JOB_STORIES: readonly Story[] = [bakes, sweeps, builders, releases, accounts].map((story) => ({
   name: story.name,
   async play(change) {
     await using stage = await PolicyStage.open(story.name, change);

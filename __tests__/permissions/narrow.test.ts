@@ -317,16 +317,89 @@ const FORBIDDEN: readonly Forbidden[] = [
   },
 ];
 
+/** What the additions to `bake` do not allow. */
+const WITH_ADDITIONS: readonly Forbidden[] = [
+  {
+    what: "deleting production's launch template",
+    policy: "bake-spot",
+    action: "DeleteLaunchTemplate",
+    fields: ({ templates }) => ({ LaunchTemplateId: templates.web }),
+  },
+  {
+    what: "a launch template that is no build's",
+    policy: "bake-spot",
+    action: "CreateLaunchTemplate",
+    fields: ({ own }) => ({ LaunchTemplateName: "x-1", "LaunchTemplateData.ImageId": own.image }),
+  },
+  {
+    what: "a fleet of production's launch template",
+    policy: "bake-spot",
+    action: "CreateFleet",
+    fields: ({ templates }) => ({
+      Type: "instant",
+      "TargetCapacitySpecification.TotalTargetCapacity": "1",
+      "LaunchTemplateConfigs.1.LaunchTemplateSpecification.LaunchTemplateId": templates.web,
+      "LaunchTemplateConfigs.1.LaunchTemplateSpecification.Version": "1",
+    }),
+  },
+  {
+    what: "a build instance's name on a production one",
+    policy: "bake-spot",
+    action: "CreateTags",
+    fields: ({ own }) => ({
+      "ResourceId.1": own.instance,
+      "Tag.1.Key": "Name",
+      "Tag.1.Value": "bake of web",
+    }),
+  },
+  {
+    what: "ending a production instance",
+    policy: "bake-spot",
+    action: "TerminateInstances",
+    fields: ({ own }) => ({ "InstanceId.1": own.instance }),
+  },
+  {
+    what: "a snapshot of the database's volume",
+    policy: "bake-surrogate",
+    action: "CreateSnapshot",
+    fields: ({ volume }) => ({
+      VolumeId: volume,
+      "TagSpecification.1.ResourceType": "snapshot",
+      "TagSpecification.1.Tag.1.Key": "kiln:application",
+      "TagSpecification.1.Tag.1.Value": "web",
+      "TagSpecification.1.Tag.2.Key": "kiln:repository",
+      "TagSpecification.1.Tag.2.Value": "acme/web",
+    }),
+  },
+  {
+    what: "detaching it",
+    policy: "bake-surrogate",
+    action: "DetachVolume",
+    fields: ({ volume }) => ({ VolumeId: volume }),
+  },
+  {
+    what: "an image of another application's snapshot",
+    policy: "bake-surrogate",
+    action: "RegisterImage",
+    fields: ({ foreign }) => ({
+      Name: "stolen",
+      "BlockDeviceMapping.1.DeviceName": "/dev/xvda",
+      "BlockDeviceMapping.1.Ebs.SnapshotId": foreign.snapshot,
+    }),
+  },
+];
+
 const DENIALS = ["UnauthorizedOperation", "AccessDenied"];
 
 describe("not allowed", () => {
   let denied = 0;
 
-  test.each(FORBIDDEN)(
+  test.each([...FORBIDDEN, ...WITH_ADDITIONS])(
     "by $policy: $what",
     async ({ policy: name, service = "ec2", action, fields, region }) => {
       const asked = fields(others());
-      grant(sandbox, { [DEPLOYER]: given([name]) });
+      const isAddition = WITH_ADDITIONS.some((each) => each.policy === name);
+      grant(sandbox, { [DEPLOYER]: given(isAddition ? ["bake", name] : [name]) });
       const { code, text } = await ask(service, action, asked, region);
       expect(DENIALS, text).toContain(code);
       // It is the policy that forbids it: without one, AWS would carry it out, or refuse it for another reason.
@@ -337,7 +410,9 @@ describe("not allowed", () => {
   );
 
   afterAll(() => {
-    process.stdout.write(`${FORBIDDEN.length} requests that leave a policy's bounds, ${denied} denied\n`);
+    process.stdout.write(
+      `${FORBIDDEN.length + WITH_ADDITIONS.length} requests that leave a policy's bounds, ${denied} denied\n`,
+    );
   });
 });
 

@@ -13,6 +13,12 @@ export interface PolicyPlace {
 
 const inDeploy = (...statements: readonly string[]): PolicyPlace => ({ file: "deploy", statements });
 
+const inSpot = (...statements: readonly string[]): PolicyPlace => ({ file: "bake-spot", statements });
+const inSurrogate = (...statements: readonly string[]): PolicyPlace => ({
+  file: "bake-surrogate",
+  statements,
+});
+
 /** deploy.json has most of them; a test holds this table to the files. */
 export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "autoscaling:CancelInstanceRefresh": inDeploy("RefreshTheseGroups"),
@@ -23,14 +29,19 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "autoscaling:StartInstanceRefresh": inDeploy("RefreshTheseGroups"),
   "autoscaling:UpdateAutoScalingGroup": inDeploy("RefreshTheseGroups"),
   "cloudwatch:DescribeAlarms": inDeploy("Look"),
+  "ec2:AttachVolume": inSurrogate("UseBuildVolumes", "SwapVolumesOfBuildInstances"),
   "ec2:AuthorizeSecurityGroupIngress": inDeploy("ChangeTemporaryGroupsAndVolumes"),
   "ec2:CopyImage": inDeploy("CopyImages"),
+  "ec2:CreateFleet": inSpot("UseTemporaryTemplates", "LaunchSpotInstances", "MakeFleets"),
   "ec2:CreateImage": inDeploy("UseBuildInstances", "MakeImages"),
   "ec2:CreateKeyPair": inDeploy("MakeTemporaryKeys"),
+  "ec2:CreateLaunchTemplate": inSpot("MakeTemporaryTemplates"),
   "ec2:CreateLaunchTemplateVersion": inDeploy("MakeTemplateVersions"),
   "ec2:CreateSecurityGroup": inDeploy("MakeTemporaryGroups"),
+  "ec2:CreateSnapshot": inSurrogate("UseBuildVolumes", "MakeSnapshots"),
   "ec2:CreateTags": inDeploy("TagImages", "TagWhatIsMade"),
   "ec2:DeleteKeyPair": inDeploy("MakeTemporaryKeys"),
+  "ec2:DeleteLaunchTemplate": inSpot("UseTemporaryTemplates"),
   "ec2:DeleteLaunchTemplateVersions": inDeploy("MakeTemplateVersions"),
   "ec2:DeleteSecurityGroup": inDeploy("ChangeTemporaryGroupsAndVolumes"),
   "ec2:DeleteSnapshot": inDeploy("TakeImagesBack"),
@@ -43,11 +54,14 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "ec2:DescribeInstances": inDeploy("Look"),
   "ec2:DescribeKeyPairs": inDeploy("Look"),
   "ec2:DescribeLaunchTemplateVersions": inDeploy("Look"),
+  "ec2:DescribeLaunchTemplates": inSpot("LookAtSpotBuilds"),
   "ec2:DescribeRegions": inDeploy("Look"),
   "ec2:DescribeSecurityGroups": inDeploy("Look"),
+  "ec2:DescribeSnapshots": inSurrogate("LookAtSnapshots"),
   "ec2:DescribeSubnets": inDeploy("Look"),
   "ec2:DescribeVolumes": inDeploy("Look"),
   "ec2:DescribeVpcs": inDeploy("Look"),
+  "ec2:DetachVolume": inSurrogate("UseBuildVolumes", "SwapVolumesOfBuildInstances"),
   "ec2:DisableImageDeprecation": { file: "prune", statements: ["RetireImages"] },
   "ec2:DisableImageDeregistrationProtection": { file: "prune", statements: ["RetireImages"] },
   "ec2:EnableImageDeprecation": { file: "prune", statements: ["RetireImages"] },
@@ -56,6 +70,7 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "ec2:ModifyImageAttribute": { file: "promote-across-accounts", statements: ["ShareImages"] },
   "ec2:ModifyInstanceAttribute": inDeploy("UseBuildInstances"),
   "ec2:ModifySnapshotAttribute": { file: "promote-across-accounts", statements: ["ShareSnapshots"] },
+  "ec2:RegisterImage": inSurrogate("RegisterImages", "RegisterThemFromSnapshots"),
   "ec2:RunInstances": inDeploy(
     "LaunchBuildInstances",
     "LaunchThemWith",

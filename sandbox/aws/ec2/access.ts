@@ -5,7 +5,13 @@
 import type { Place } from "../fleet.ts";
 import type { Check, RequestContext } from "../iam.ts";
 import type { Call, Query } from "../query.ts";
-import { aliasCheck, launchChecks, namedTemplateOf, requestedLaunch } from "./launch-access.ts";
+import {
+  aliasCheck,
+  fleetLaunches,
+  launchChecks,
+  namedTemplateOf,
+  requestedLaunch,
+} from "./launch-access.ts";
 import { defaultVpc } from "./network.ts";
 import {
   creationTagChecks,
@@ -89,6 +95,22 @@ const sharedWith: Rule = (state, call) => {
 
 const userOf = (query: Query): string[] => [query.string("UserId") ?? []].flat();
 
+/** The volume, and the instance that it is at. */
+const detached: Rule = (state, call) => {
+  const volume = state.resources.get(call.query.string("VolumeId") ?? "");
+  const instance = volume?.kind === "volume" ? volume.attachment?.instanceId : undefined;
+  return [
+    ...existing("volume", "VolumeId")(state, call),
+    ...(instance === undefined ? [] : [known(state, call, "instance", instance)]),
+  ];
+};
+
+const registeredSnapshots: Rule = (state, call) =>
+  call.query
+    .structs("BlockDeviceMapping")
+    .flatMap((mapping) => mapping.struct("Ebs")?.string("SnapshotId") ?? [])
+    .map((id) => known(state, call, "snapshot", id));
+
 const vpc: Rule = (state, call) => [
   unknown(call, "vpc", call.query.string("VpcId") ?? defaultVpc(state, call).id),
 ];
@@ -101,20 +123,26 @@ const tagged: Rule = (state, call) =>
 
 /** The actions that know resources. Those that only describe know none. */
 const RULES: Readonly<Record<string, Rule>> = {
+  AttachVolume: all(existing("instance", "InstanceId"), existing("volume", "VolumeId")),
   AuthorizeSecurityGroupIngress: existing("security-group", "GroupId"),
   CopyImage: all(copySource, created("image", "snapshot")),
   CreateImage: all(existing("instance", "InstanceId"), created("image", "snapshot")),
+  CreateFleet: created("fleet"),
   CreateKeyPair: keyPair,
+  CreateLaunchTemplate: created("launch-template"),
   CreateLaunchTemplateVersion: template,
   CreateSecurityGroup: all(created("security-group"), vpc),
+  CreateSnapshot: all(existing("volume", "VolumeId"), created("snapshot")),
   CreateTags: tagged,
   DeleteKeyPair: keyPair,
+  DeleteLaunchTemplate: template,
   DeleteLaunchTemplateVersions: template,
   DeleteSecurityGroup: existing("security-group", "GroupId"),
   DeleteSnapshot: existing("snapshot", "SnapshotId"),
   DeleteVolume: existing("volume", "VolumeId"),
   DeregisterImage: image,
   DescribeImageAttribute: image,
+  DetachVolume: detached,
   DisableImageDeprecation: image,
   DisableImageDeregistrationProtection: image,
   EnableImageDeprecation: image,
@@ -123,6 +151,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ModifyImageAttribute: image,
   ModifyInstanceAttribute: existing("instance", "InstanceId"),
   ModifySnapshotAttribute: sharedWith,
+  RegisterImage: all(created("image"), registeredSnapshots),
   StopInstances: existing("instance", "InstanceId"),
   TerminateInstances: existing("instance", "InstanceId"),
 };
@@ -140,6 +169,9 @@ export function ec2Checks(state: Ec2State, action: string, call: Call): readonly
     ...rule(state, call).map((touched) => ({ action: `ec2:${action}`, ...touched })),
     ...(action === "CreateTags" ? [] : creationTagChecks(call, action, call.query)),
     ...(action === "CopyImage" ? keyChecks(call) : []),
+    ...(action === "CreateFleet"
+      ? fleetLaunches(state, call).flatMap((launch) => launchChecks(state, call, launch))
+      : []),
   ];
 }
 

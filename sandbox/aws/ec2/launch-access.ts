@@ -15,6 +15,8 @@ export interface LaunchAccess {
   /** The request's parameters over those of its launch template. */
   readonly query: Query;
   readonly template: LaunchTemplate | undefined;
+  /** A fleet launches it, and Spot Instances or not; by default RunInstances does, or an Auto Scaling group. */
+  readonly fleet?: { readonly isSpot: boolean };
 }
 
 /** The template that a request names, or undefined where there is none: what then answers is the operation. */
@@ -66,14 +68,33 @@ export function templateLaunch(
 }
 
 /**
+ * The launches that a CreateFleet request describes: one for each override. An instant fleet launches in the caller's name,
+ * who needs both actions on all of it (Service authorization reference, CreateFleet; EC2 user guide, EC2 Fleet
+ * prerequisites, Permissions for EC2 Fleet users). Which of its resources AWS checks for which of the two is told nowhere.
+ */
+export function fleetLaunches(state: Ec2State, call: Call): readonly LaunchAccess[] {
+  const target = call.query.struct("TargetCapacitySpecification");
+  const fleet = { isSpot: target?.string("DefaultTargetCapacityType") === "spot" };
+  return call.query.structs("LaunchTemplateConfigs").flatMap((config) => {
+    const specification = config.struct("LaunchTemplateSpecification");
+    const overrides = config.structs("Overrides").map((override) => override.flat());
+    return (overrides.length === 0 ? [{}] : overrides).flatMap((override) => {
+      const launch = specification && templateLaunch(state, call, specificationOf(specification), override);
+      return launch === undefined ? [] : [{ ...launch, fleet }];
+    });
+  });
+}
+
+/**
  * All resources of a launch must be allowed (Service authorization reference, RunInstances); tags on creation need
  * `ec2:CreateTags`, an instance profile `iam:PassRole` on its role (EC2 user guide, Grant permissions to pass a role).
  */
 export function launchChecks(
   state: Ec2State,
   place: Place,
-  { query, template }: LaunchAccess,
+  { query, template, fleet }: LaunchAccess,
 ): readonly Check[] {
+  const asked = fleet === undefined ? "RunInstances" : "CreateFleet";
   const via: RequestContext =
     template === undefined ? {} : { "ec2:LaunchTemplate": ec2Arn(place, "launch-template", template.id) };
   const touched = (kind: PolicyResource, id: string, context: RequestContext = {}): Check => ({
@@ -88,14 +109,19 @@ export function launchChecks(
     query.string("SubnetId") ?? network?.string("SubnetId") ?? defaultSubnets(state, place)[0]?.id;
   const keyName = query.string("KeyName");
   const imageId = query.string("ImageId") ?? "*";
-  return [
+  const launched = [
     ...(template === undefined ? [] : [touched("launch-template", template.id)]),
     touched("image", orUndefined(() => resolveAlias(state, imageId)) ?? imageId),
     ...(["instance", "volume", "network-interface"] as const).map(made),
     touched("subnet", subnet ?? "*"),
     ...groupsOf(state, place, query, network).map((id) => touched("security-group", id)),
     ...(keyName === undefined ? [] : [touched("key-pair", keyName)]),
-    ...creationTagChecks(place, "RunInstances", query),
+    ...(fleet?.isSpot === true ? [made("spot-instances-request")] : []),
+  ];
+  return [
+    ...launched,
+    ...(fleet === undefined ? [] : launched.map((check) => ({ ...check, action: "ec2:CreateFleet" }))),
+    ...creationTagChecks(place, asked, query),
     ...passRoleCheck(place, query),
     ...aliasCheck(place, query.string("ImageId")),
   ];
