@@ -47,7 +47,7 @@ const TEXTS: readonly (readonly [text: string, says: string])[] = [
   // Public logs.
   [
     "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state",
-    "AWSServiceRoleForAutoScaling",
+    "aws kms create-grant",
   ],
   [
     "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: Client.InternalError: Client error on launch",
@@ -143,7 +143,71 @@ const TEXTS: readonly (readonly [text: string, says: string])[] = [
     "You are not authorized to perform this operation. Encoded authorization failure message: mR08NOyRPjVfde9BZ_4YPDcmtO8Ojb5O9HlyX9V",
     "decode-authorization-message",
   ],
-  ["You are not authorized to use launch template: lt-0123", "CloudTrail"],
+  ["You are not authorized to use launch template: lt-0123", "in CloudTrail"],
+  [
+    "You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/x/y is not authorized to perform: ec2:RunInstances on resource: arn:aws:ec2:eu-west-1:1:instance/* with an explicit deny in a service control policy",
+    "no policy of the account can allow",
+  ],
+  // The caller is the service-linked role, which was assumed.
+  [
+    "You are not authorized to perform this operation. User: arn:aws:sts::111111111111:assumed-role/AWSServiceRoleForAutoScaling/AutoScaling is not authorized to perform: ec2:RunInstances on resource: arn:aws:ec2:eu-west-1:111111111111:instance/* because",
+    "CloudTrail, names the role",
+  ],
+  [
+    "You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/x is not authorized to perform: ec2:RunInstances because no permissions boundary allows the ec2:RunInstances action",
+    "permissions boundary of the role",
+  ],
+  [
+    "You are not authorized to perform this operation. Launching EC2 instance failed.",
+    "allow that in the role's",
+  ],
+  [
+    "Access denied when attempting to assume role arn:aws:iam::111111111111:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling. Validating load balancer configuration failed.",
+    "create-service-linked-role",
+  ],
+  [
+    "TagPolicyViolation: The tag policy does not allow the specified value for the following tag key: 'Project'.",
+    "describe-effective-policy",
+  ],
+  ["The tag policy does not allow the specified value for the following tag key: 'Project'.", "tag policy"],
+  [
+    "ReservationCapacityExceeded: The requested reservation does not have sufficient compatible and available capacity for this request.",
+    "modify-capacity-reservation",
+  ],
+  [
+    "The requested reservation does not have sufficient compatible and available capacity for this request. Launching EC2 instance failed.",
+    "more zones do not help",
+  ],
+  ["The snapshot 'snap-0123456789abcdef0' does not exist. Launching EC2 instance failed.", "A snapshot that"],
+  ["InvalidSnapshot.NotFound: The snapshot 'snap-0123' does not exist.", "`rebake: always`"],
+  [
+    "Security group sg-01048a5f724140078 and subnet subnet-a78bf4fc belong to different networks. Launching EC2 instance failed.",
+    "in another VPC",
+  ],
+  [
+    "One or more security groups in the launch template are not linked to the VPCs configured in the Auto Scaling group",
+    "in another VPC",
+  ],
+  ["The security group 'web' does not exist in default VPC 'vpc-d2e33caf'", "in another VPC"],
+  [
+    "The parameter groupName cannot be used with the parameter subnet. Launching EC2 instance failed.",
+    "SecurityGroupIds",
+  ],
+  [
+    "Network interfaces and an instance-level security groups may not be specified on the same request",
+    "into the network interface",
+  ],
+  ["Invalid BASE64 encoding of user data. Launching EC2 instance failed.", "is not Base64"],
+  ["UserData does not appear to be base64 encoded", "is not Base64"],
+  [
+    "'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'",
+    "by name and by ARN",
+  ],
+  ["The parameter iops is not supported for gp2 volumes.", "IOPS or throughput"],
+  [
+    "You can't launch instances with IMDSv1 because httpTokensEnforced is enabled for this account.",
+    "IMDSv2 only",
+  ],
   [
     "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token e85eb647-4fe0-4909-b341-a6c42EXAMPLE was abandoned: Lifecycle Action Completed with ABANDON Result",
     "lifecycle hook",
@@ -168,6 +232,10 @@ const TEXTS: readonly (readonly [text: string, says: string])[] = [
   [
     "At 2018-06-13T10:10:58Z an instance was taken out of service in response to an EC2 instance status checks failure.",
     "EC2's status checks",
+  ],
+  [
+    "At 2026-06-24T10:10:58Z an instance was taken out of service in response to an EBS volume health check failure.",
+    "describe-volume-status",
   ],
   // Reasons of a target (Elastic Load Balancing API reference, TargetHealth).
   ["Target.FailedHealthChecks: Health checks failed with these codes: [502]", "security groups"],

@@ -12,9 +12,37 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
       "Auto Scaling may not use the KMS key of an encrypted volume. Check that the key is enabled, and in the group's account run: aws kms create-grant --key-id KEY_ARN --grantee-principal arn:aws:iam::ACCOUNT:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling --operations Encrypt Decrypt ReEncryptFrom ReEncryptTo GenerateDataKey GenerateDataKeyWithoutPlaintext DescribeKey CreateGrant",
   },
   {
-    text: /You are not authorized to (?:perform this operation|use launch template)|UnauthorizedOperation|Encoded authorization failure/i,
+    // hashicorp/terraform and others; user guide, Service-linked roles.
+    text: /attempting to assume role|service-linked role .*(?:cannot|could not) be assumed/i,
+    remedy:
+      "Auto Scaling cannot assume the group's service-linked role: it was deleted, was made a moment ago, or a service control policy denies it. In the group's account run: aws iam get-role --role-name AWSServiceRoleForAutoScaling; if it is missing: aws iam create-service-linked-role --aws-service-name autoscaling.amazonaws.com. Then run the job again.",
+  },
+  {
+    // Organizations user guide, Tag policies, Enforcement.
+    text: /TagPolicyViolation|tag policy does not allow/i,
+    remedy:
+      "The organization's tag policy does not allow a tag that the launch template or the group gives its instances; the message names the key. Give the tag a value that the policy allows (aws organizations describe-effective-policy --policy-type TAG_POLICY), in the template's tag specifications or the group's tags.",
+  },
+  {
+    // IAM user guide, Troubleshoot access denied error messages.
+    text: /service control policy|resource control policy/i,
+    remedy:
+      "A policy of the AWS organization forbids the launch, which no policy of the account can allow. Ask whoever manages the organization which condition the launch does not meet: often a region, an instance type, a required tag, IMDSv2 or an encrypted volume. Correct the launch template, or have the policy changed.",
+  },
+  {
+    text: /permissions boundary/i,
+    remedy:
+      "The permissions boundary of the role in the message does not allow the launch. Add the action that the message names to the boundary, not only to the role's policies.",
+  },
+  {
+    text: /Encoded authorization failure/i,
     remedy:
       "A policy forbids the launch. Take the whole message from the RunInstances event in CloudTrail and run: aws sts decode-authorization-message --encoded-message MESSAGE; it names the action and the policy.",
+  },
+  {
+    text: /You are not authorized to (?:perform this operation|use launch template)|UnauthorizedOperation|is not authorized to perform/i,
+    remedy:
+      "A policy forbids the launch. The message, or if it is cut the RunInstances event in CloudTrail, names the role, the action and the resource: allow that in the role's policies, unless the message ends with an explicit deny: then the policy that it names has to change.",
   },
   {
     text: /MaxSpotInstanceCountExceeded|Max spot instance count exceeded/i,
@@ -35,6 +63,12 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
     text: /Placement Groups? |InvalidPlacementGroup/i,
     remedy:
       "The placement group does not exist, does not take the instance type, or has no room for the surge. Correct it in the launch template, or roll out with `strategy: recycle`, which needs no extra instances.",
+  },
+  {
+    // EC2 user guide, Launch instances into a Capacity Reservation.
+    text: /ReservationCapacityExceeded|requested reservation does not have|Capacity ?Reservation.*(?:does not exist|not found|not active|expired)|InvalidCapacityReservation/i,
+    remedy:
+      "The capacity reservation that the launch template names has no free instance, or has ended; more zones do not help. Increase its count (aws ec2 modify-capacity-reservation), let the template use any open reservation or none, or roll out with `strategy: recycle`, which needs no extra instances.",
   },
   {
     text: /InsufficientInstanceCapacity|do(?:es)? not have (?:sufficient|enough) .*capacity|Insufficient capacity/i,
@@ -72,6 +106,17 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
       "The image lacks what the instance type needs (ENA, NVMe, a boot mode). Bake it with `ena_support` and the type's boot mode, or choose another `instance-type`.",
   },
   {
+    // EC2 API reference, Error codes, InvalidSnapshot.NotFound.
+    text: /snapshot .*does not exist|InvalidSnapshot/i,
+    remedy:
+      "A snapshot that the image or the launch template's block devices name was deleted, or is not in this region and account. If it is the image's (aws ec2 describe-images --image-ids AMI), bake with `rebake: always`; if the template names it, set one that exists.",
+  },
+  {
+    text: /parameter (?:iops|throughput) is not supported|(?:Iops|Throughput).*(?:ratio|too high|too low)/i,
+    remedy:
+      "The launch template's block devices ask for IOPS or throughput that their volume type does not have. Correct them in the template: only io1, io2 and gp3 take `Iops`, only gp3 takes `Throughput`.",
+  },
+  {
     text: /is smaller than\s+snapshot|InvalidBlockDeviceMapping|must contain the parameter size or snapshotId|Invalid device name|EBS block device mappings not supported|parameter virtualName is invalid/i,
     remedy:
       "The launch template's block devices do not fit the image: a volume is smaller than the image's, or a device name differs. Correct the template's mappings, or bake a smaller root volume.",
@@ -87,6 +132,27 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
       "A quota of the VPC is used up (network interfaces, addresses). Delete those that nothing uses, or ask for more in Service Quotas (Amazon VPC).",
   },
   {
+    // "Security group sg-… and subnet subnet-… belong to different networks"; Auto Scaling says it of the whole group.
+    text: /belong to different networks|not linked to the VPCs|security group .*does not exist in (?:the )?(?:default )?VPC/i,
+    remedy:
+      "A security group of the launch template is in another VPC than a subnet of the group. Set security groups of the subnets' VPC in the template, or subnets of theirs in the group.",
+  },
+  {
+    text: /groupName cannot be used|security group ID and (?:a )?security (?:group )?name/i,
+    remedy:
+      "The launch template names its security groups by name, which works in a default VPC only. Set their ids (`SecurityGroupIds`) in the template instead of `SecurityGroups`.",
+  },
+  {
+    text: /Network interfaces and an instance-level|instance-level (?:security groups|subnet)/i,
+    remedy:
+      "The launch template has network interfaces and security groups beside them. Move the security groups into the network interface (`Groups`).",
+  },
+  {
+    text: /network interface .*(?:does not exist|is currently in use)|InvalidNetworkInterface/i,
+    remedy:
+      "The launch template attaches a network interface by its id, which one instance alone can have. Let the template describe the interface instead.",
+  },
+  {
     text: /security group .*does not exist|InvalidGroup\.NotFound|InvalidSecurityGroupID/i,
     remedy: "A security group of the launch template was deleted. Set one that exists in the template.",
   },
@@ -94,6 +160,10 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
     text: /key pair .*does not exist|InvalidKeyPair/i,
     remedy:
       "The launch template's key pair was deleted. Remove it from the template, or set one that exists.",
+  },
+  {
+    text: /iamInstanceProfile\.\w+'? may not be used in combination/i,
+    remedy: "The launch template has an instance profile by name and by ARN. Leave one of the two.",
   },
   {
     text: /Invalid IamInstanceProfile|iamInstanceProfile|IAM Instance Profile/i,
@@ -108,6 +178,16 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
     text: /is not supported in your requested Availability Zone|requested configuration is currently not supported|Availability Zone is no longer supported|instance type .*(?:does not exist|is not supported)/i,
     remedy:
       "The instance type is not offered in one of the group's zones. Leave that zone's subnet out of the group, or set an `instance-type` that every zone has: aws ec2 describe-instance-type-offerings --location-type availability-zone --filters Name=instance-type,Values=TYPE",
+  },
+  {
+    text: /Invalid BASE64|does not appear to be base64|InvalidUserData\.Malformed/i,
+    remedy:
+      "The launch template's user data is not Base64. Encode it where the template is made (Terraform: `base64encode` or `filebase64`), and make a new version.",
+  },
+  {
+    text: /httpTokensEnforced|IMDSv1/i,
+    remedy:
+      "The account allows instances with IMDSv2 only. Set `HttpTokens: required` in the launch template's metadata options, and check that the image's software uses IMDSv2.",
   },
   {
     text: /User data is limited|InvalidUserData/i,
@@ -138,6 +218,12 @@ const KNOWN_CAUSES: readonly { readonly text: RegExp; readonly remedy: string }[
     text: /UserInitiatedShutdown|health check .*(?:terminated or stopped)/i,
     remedy:
       "Somebody or something outside of Auto Scaling stopped or terminated the instance, or Spot took it back. CloudTrail names who (TerminateInstances, StopInstances).",
+  },
+  {
+    // User guide, Monitor Auto Scaling instances with impaired Amazon EBS volumes using health checks.
+    text: /\bEBS\b.*(?:health|status) check|impaired (?:Amazon )?(?:EBS )?volume|volume .*\bimpaired/i,
+    remedy:
+      "An EBS volume of the instance does not answer, or its encryption key cannot be used. See its checks: aws ec2 describe-volume-status, and aws ec2 describe-instance-status (attached EBS status). If AWS Health shows an event, run the job again after it; if every new instance fails, look at the volume's key and type in the launch template.",
   },
   {
     text: /Target\.FailedHealthChecks|Target\.ResponseCodeMismatch|Target\.Timeout|ELB (?:system )?health check|Elastic Load Balancing health check|health checks failed/i,
