@@ -118,11 +118,30 @@ test("a version that Auto Scaling does not see yet is no failed release", async 
       message:
         "You must use a valid fully-formed launch template. The specified launch template, with template ID lt-1, version 2, does not exist.",
     },
-    { times: 2 },
+    // Two minutes, as it goes on asking less and less often.
+    { times: 12 },
   );
   const { error } = await stage.release([HERE], ROLLING);
   expect(error).toBeUndefined();
   expect(stage.sandbox.autoScaling.refreshes("web").map(({ status }) => status)).toEqual(["Successful"]);
+});
+
+test("a refresh that AWS refuses to start says what state things are in, and what to do", async () => {
+  await using stage = await ReleaseStage.open();
+  stage.addGroup("web", 2);
+  const message = "The AutoScaling group may not be modified while it is pending delete";
+  stage.sandbox.faults.inject(
+    { action: "StartInstanceRefresh" },
+    { kind: "reply", status: 400, code: "ValidationError", message },
+  );
+  const { error } = await stage.release([HERE], ROLLING);
+  const { message: what = "", state = "", next = "" } = error as Error & { state?: string; next?: string };
+  expect(`${what}\n${state}`).toContain(
+    `AWS refused to start the instance refresh: ValidationError: ${message}`,
+  );
+  expect(`${state}\n${next}`).toContain("the group runs what it ran before");
+  expect(`${state}\n${next}`).toContain("Take the target out of the config file");
+  expect(stage.running("web")).toEqual([stage.oldImage, stage.oldImage]);
 });
 
 test.each<FaultEffect>([

@@ -109,6 +109,12 @@ export const WAYS: readonly Way[] = [
     times: 2,
   },
   {
+    name: "AWS: what was just made is not found by a change of it",
+    match: { action: /^(?:CreateTags|CopyImage|Modify(?:Image|Snapshot)Attribute)$/ },
+    effect: () => reply(400, "InvalidAMIID.NotFound", "The image id does not exist"),
+    times: 2,
+  },
+  {
     name: "AWS: the version that was just made is not found",
     match: { action: "StartInstanceRefresh" },
     effect: () =>

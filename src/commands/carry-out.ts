@@ -198,7 +198,7 @@ async function share(
   ports: Ports,
 ): Promise<CatalogueImage> {
   const image = await coming;
-  if (await shareWith(await ports.aws.ec2(image.region), image, account))
+  if (await shareWith(await ports.aws.ec2(image.region), image, account, ports))
     ports.log.info(`Shared ${image.id} in ${image.region} with account ${account}`);
   return image;
 }

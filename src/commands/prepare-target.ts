@@ -1,5 +1,6 @@
 import type { EC2Client } from "@aws-sdk/client-ec2";
 import type { AwsClients } from "../aws/clients.ts";
+import { untilKnown } from "../aws/new-ids.ts";
 import {
   DEFAULT_MAX_LAUNCH_FAILURES,
   type Environment,
@@ -184,7 +185,7 @@ async function pinned(
   clients: AwsClients,
   ports: Ports,
 ): Promise<TargetState> {
-  const versions = await pinTemplates(clients, state);
+  const versions = await pinTemplates(clients, state, ports);
   for (const template of templatesOf(state)) {
     const { version } = versions.choose(template);
     const meant = template.version === version ? template.written : (template.imageId ?? template.written);
@@ -192,7 +193,7 @@ async function pinned(
       `${targetName(target)}: pinned to version ${version} of ${template.name}, which is what ${meant} meant`,
     );
   }
-  return observeTarget(clients, target);
+  return untilKnown(() => observeTarget(clients, target), { ...ports, of: ["launchTemplateVersion"] });
 }
 
 /** The release's template versions, one for each template of the group: those that an earlier run made, or new ones. */
@@ -222,7 +223,7 @@ async function versionFor(
   ports: Ports,
 ): Promise<TemplateVersion> {
   const found = await findTemplateVersion(ec2, template, change);
-  const version = found ?? (await createTemplateVersion(ec2, target, template, change));
+  const version = found ?? (await createTemplateVersion(ec2, { target, template, change }, ports));
   ports.log.info(
     `${targetName(target)}: version ${version.version} of ${version.name} ${found === undefined ? "made" : "is there already"}`,
   );

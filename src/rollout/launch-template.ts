@@ -11,12 +11,16 @@ import {
   DescribeLaunchTemplateVersionsCommand,
   type EC2Client,
   type RequestLaunchTemplateData,
+  type ValidationError,
 } from "@aws-sdk/client-ec2";
 import type { AwsClients } from "../aws/clients.ts";
+import { isVersionUnseen, NOT_FOUND, untilKnown } from "../aws/new-ids.ts";
 import { pagesOf } from "../aws/pages.ts";
 import { type Target, targetName } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import type { ImageId } from "../domain/image.ts";
+import type { Clock } from "../domain/ports.ts";
+import { remedyFor } from "./known-causes.ts";
 import {
   type EffectiveTemplate,
   overridesOf,
@@ -96,29 +100,82 @@ async function findDescribed(
   return undefined;
 }
 
+/** What a version is made of, and from. */
+export interface NewVersion {
+  readonly target: Target;
+  readonly template: EffectiveTemplate;
+  readonly change: TemplateChange;
+}
+
+/** What waiting for an image needs that was made or shared a moment ago. */
+export interface Waiting {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Makes the version of a release from the one that is effective now, with only the image (and the environment's
  * instance type) changed. The client token is the same for a run and its re-run.
- * @throws KilnError where AWS says at once that instances could not be launched from it
+ * @throws KilnError if AWS says at once that instances could not be launched from it
  */
-export function createTemplateVersion(
+export async function createTemplateVersion(
   ec2: EC2Client,
-  target: Target,
-  template: EffectiveTemplate,
-  change: TemplateChange,
+  { target, template, change }: NewVersion,
+  waiting: Waiting,
 ): Promise<TemplateVersion> {
-  return create(ec2, target, template, describe(template, change), {
+  const description = describe(template, change);
+  const data: RequestLaunchTemplateData = {
     ImageId: change.imageId,
     ...(change.instanceType === undefined ? {} : { InstanceType: change.instanceType as _InstanceType }),
+  };
+  // The same token makes no second version. An image that was copied or shared a moment ago may not be known here yet.
+  return untilKnown(() => create(ec2, { target, template, description, data }), {
+    ...waiting,
+    of: [],
+    isNotYet: (error) => error instanceof VersionWarning && error.isOnlyUnknown(change.imageId),
   });
+}
+
+/** AWS made the version, and warns that nothing can be launched from it. */
+class VersionWarning extends KilnError {
+  readonly #errors: readonly ValidationError[];
+
+  constructor(
+    { target, template }: Pick<NewVersion, "target" | "template">,
+    errors: readonly ValidationError[],
+  ) {
+    const said = errors.map(({ Code, Message }) => `${Code ?? ""}: ${Message ?? ""}`).join("; ");
+    super(`${targetName(target)}: AWS would not launch instances from the new version of ${template.name}`, {
+      state: `The group is as it was, on version ${template.version}. ${said}`,
+      next:
+        remedyFor(said) ?? "Correct the launch template's settings that AWS names, then run the job again.",
+    });
+    this.#errors = errors;
+  }
+
+  /** Whether AWS says no more than that it does not know this image. */
+  isOnlyUnknown(imageId: string): boolean {
+    return (
+      this.#errors.length > 0 &&
+      this.#errors.every(
+        ({ Code, Message }) =>
+          NOT_FOUND.image.some((code) => code === Code) && Message?.includes(imageId) === true,
+      )
+    );
+  }
 }
 
 async function create(
   ec2: EC2Client,
-  target: Target,
-  template: EffectiveTemplate,
-  description: string,
-  data: RequestLaunchTemplateData,
+  {
+    target,
+    template,
+    description,
+    data,
+  }: Omit<NewVersion, "change"> & {
+    readonly description: string;
+    readonly data: RequestLaunchTemplateData;
+  },
 ): Promise<TemplateVersion> {
   const { LaunchTemplateVersion, Warning } = await ec2.send(
     new CreateLaunchTemplateVersionCommand({
@@ -130,16 +187,8 @@ async function create(
     }),
   );
   const number = LaunchTemplateVersion?.VersionNumber;
-  const errors = (Warning?.Errors ?? []).map((error) => `${error.Code ?? ""}: ${error.Message ?? ""}`);
-  if (number === undefined || errors.length > 0) {
-    throw new KilnError(
-      `${targetName(target)}: AWS would not launch instances from the new version of ${template.name}`,
-      {
-        state: `The group is as it was, on version ${template.version}. ${errors.join("; ")}`,
-        next: "Correct the launch template's settings that AWS names, then run the job again.",
-      },
-    );
-  }
+  const errors = Warning?.Errors ?? [];
+  if (number === undefined || errors.length > 0) throw new VersionWarning({ target, template }, errors);
   return versionOf(template, number);
 }
 
@@ -272,7 +321,11 @@ export function isAlias(imageId: string | undefined): boolean {
  * nothing about what it launches, but from here on a new version is not a release by itself, and AWS can roll back, which
  * it refuses for any of the three (user guide: undo changes with a rollback; using Systems Manager parameters).
  */
-export async function pinTemplates(clients: AwsClients, state: TargetState): Promise<ReleaseVersions> {
+export async function pinTemplates(
+  clients: AwsClients,
+  state: TargetState,
+  waiting: Waiting,
+): Promise<ReleaseVersions> {
   const [autoScaling, ec2] = await Promise.all([
     clients.autoScaling(state.target.region),
     clients.ec2(state.target.region),
@@ -289,15 +342,14 @@ export async function pinTemplates(clients: AwsClients, state: TargetState): Pro
     ),
   );
   const configuration = configurationWith(state, pinned.choose);
-  await autoScaling.send(
-    new UpdateAutoScalingGroupCommand({
-      AutoScalingGroupName: state.target.autoScalingGroup,
-      ...(configuration.LaunchTemplate === undefined ? {} : { LaunchTemplate: configuration.LaunchTemplate }),
-      ...(configuration.MixedInstancesPolicy === undefined
-        ? {}
-        : { MixedInstancesPolicy: configuration.MixedInstancesPolicy }),
-    }),
-  );
+  const update = new UpdateAutoScalingGroupCommand({
+    AutoScalingGroupName: state.target.autoScalingGroup,
+    ...(configuration.LaunchTemplate === undefined ? {} : { LaunchTemplate: configuration.LaunchTemplate }),
+    ...(configuration.MixedInstancesPolicy === undefined
+      ? {}
+      : { MixedInstancesPolicy: configuration.MixedInstancesPolicy }),
+  });
+  await untilKnown(() => autoScaling.send(update), { ...waiting, of: [], isNotYet: isVersionUnseen });
   return pinned;
 }
 
@@ -328,6 +380,6 @@ async function withoutAlias(
   const text = description.slice(0, MAX_DESCRIPTION);
   return (
     (await findDescribed(ec2, template, imageId, text)) ??
-    (await create(ec2, target, template, text, { ImageId: imageId }))
+    (await create(ec2, { target, template, description: text, data: { ImageId: imageId } }))
   );
 }

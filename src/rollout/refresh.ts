@@ -11,12 +11,14 @@ import {
 } from "@aws-sdk/client-auto-scaling";
 import type { AwsClients } from "../aws/clients.ts";
 import { isPassing } from "../aws/errors.ts";
+import { isVersionUnseen, untilKnown } from "../aws/new-ids.ts";
 import { type Target, targetName } from "../domain/application.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import type { Clock } from "../domain/ports.ts";
 import { descriptionOf } from "./launch-template.ts";
 import type { Pace } from "./pace.ts";
+import { refusedStart } from "./refused-start.ts";
 import { ACTIVE_STATUSES } from "./target-state.ts";
 
 /** Whether a refresh brings the group to this very configuration, rather than back from it. */
@@ -83,19 +85,22 @@ export async function startRefresh(
   const once = await tools.clients.autoScalingOnce(target.region);
   for (let tries = 1; ; tries += 1) {
     try {
-      const { InstanceRefreshId } = await once.send(
-        new StartInstanceRefreshCommand({
-          AutoScalingGroupName: target.autoScalingGroup,
-          Strategy: strategy,
-          DesiredConfiguration: configuration,
-          Preferences: preferences,
-        }),
-      );
+      const start = new StartInstanceRefreshCommand({
+        AutoScalingGroupName: target.autoScalingGroup,
+        Strategy: strategy,
+        DesiredConfiguration: configuration,
+        Preferences: preferences,
+      });
+      const { InstanceRefreshId } = await untilKnown(() => once.send(start), {
+        ...tools,
+        of: ["launchTemplateVersion"],
+        isNotYet: isVersionUnseen,
+      });
       if (InstanceRefreshId !== undefined) return { id: InstanceRefreshId, adopted: false };
       throw new KilnError(`AWS started a refresh of ${targetName(target)} without telling its id`);
     } catch (error) {
       const inProgress = hasCode(error, "InstanceRefreshInProgress", "InstanceRefreshInProgressFault");
-      if (!inProgress && !isPassing(error) && !isVersionUnseen(error)) throw error;
+      if (!inProgress && !isPassing(error)) throw refusedStart(target, error);
       const recent = await recentRefreshes(tools.clients, target);
       const active = recent.find(isActive);
       const found = active ?? recent.find((refresh) => endedWellSince(refresh, began - CLOCK_SKEW));
@@ -127,15 +132,6 @@ function endedWellSince({ Status, EndTime }: InstanceRefresh, since: number): bo
 
 function isActive({ Status }: InstanceRefresh): boolean {
   return ACTIVE_STATUSES.has(Status ?? "");
-}
-
-/**
- * The template version was made a moment ago, and Auto Scaling, which looks it up in EC2, does not see it yet (EC2 developer
- * guide, eventual consistency). The code stands for many things, so that the words have to tell.
- */
-function isVersionUnseen(error: unknown): boolean {
-  const said = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
-  return hasCode(error, "ValidationError") && /launch template.*(?:does not exist|not found)/i.test(said);
 }
 
 export async function foreignRefresh(
