@@ -62,6 +62,12 @@ describe("a target is looked at before anything changes", () => {
       "the process Terminate is suspended: a refresh would wait without end",
     ],
     [
+      "a group that is being deleted",
+      { isBeingDeleted: true },
+      true,
+      "the group is being deleted: AWS starts no refresh of it any more",
+    ],
+    [
       "HealthCheck suspended",
       { suspendedProcesses: ["HealthCheck"] },
       false,

@@ -30,6 +30,7 @@ export const targetState = (changes: Partial<TargetState> = {}): TargetState => 
   overrideTemplates: [],
   mixedInstancesPolicy: undefined,
   suspendedProcesses: [],
+  isBeingDeleted: false,
   healthCheckType: "ELB",
   behindLoadBalancer: true,
   targetGroupArns: [],

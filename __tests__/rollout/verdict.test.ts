@@ -13,7 +13,13 @@ describe("a refresh's status decides", () => {
     ["RollbackInProgress", { kind: "pending", rollingBack: true }],
     ["Successful", { kind: "succeeded" }],
     ["Failed", { kind: "failed", why: "no capacity" }],
-    ["Cancelled", { kind: "failed", why: "it was cancelled: no capacity" }],
+    [
+      "Cancelled",
+      {
+        kind: "failed",
+        why: "the instance refresh was cancelled, and not by this run: CloudTrail names who (CancelInstanceRefresh). When it was: no capacity",
+      },
+    ],
     ["RollbackFailed", { kind: "rollback-failed", why: "no capacity" }],
     ["RollbackSuccessful", { kind: "rolled-back", why: "no capacity" }],
     [undefined, GOING_ON],

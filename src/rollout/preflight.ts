@@ -49,6 +49,7 @@ export function preflight(
 ): readonly Finding[] {
   const { preferences, image } = intent;
   return [
+    ...deletionFindings(state),
     ...suspendedProcesses(state),
     ...imageFindings(image),
     ...architectureFindings(instanceTypes(state, intent.instanceType), image, architectures),
@@ -66,6 +67,17 @@ export function preflight(
 
 const fatal = (message: string, remedy: string): Finding => ({ fatal: true, message, remedy });
 const warning = (message: string, remedy: string): Finding => ({ fatal: false, message, remedy });
+
+/** "The AutoScaling group may not be modified while it is pending delete." */
+function deletionFindings({ isBeingDeleted, target }: TargetState): Finding[] {
+  if (!isBeingDeleted) return [];
+  return [
+    fatal(
+      "the group is being deleted: AWS starts no refresh of it any more",
+      `Take ${target.autoScalingGroup} out of the config file, or name the group that replaces it.`,
+    ),
+  ];
+}
 
 function suspendedProcesses(state: TargetState): Finding[] {
   const suspended = (names: readonly string[]): string[] =>

@@ -202,9 +202,12 @@ export async function notReleased(
         "Nothing was recorded.",
         ...failure.explained,
       ].join("\n"),
-      next: isBack
-        ? "The environment runs what it ran before. Correct the image and push again."
-        : "Run the job again to go forward, or roll back to the recorded release; until then the group is mixed.",
+      next:
+        now?.isBeingDeleted === true
+          ? `The group is being deleted. Take ${target.autoScalingGroup} out of the config file, or name the group that replaces it; the other targets can be released then.`
+          : isBack
+            ? "The environment runs what it ran before. Correct the image and push again."
+            : "Run the job again to go forward, or roll back to the recorded release; until then the group is mixed.",
     },
   );
 }

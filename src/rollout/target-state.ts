@@ -25,6 +25,8 @@ export interface TargetState {
   /** Taken whole into the desired configuration where the group has one. */
   readonly mixedInstancesPolicy: MixedInstancesPolicy | undefined;
   readonly suspendedProcesses: readonly string[];
+  /** DeleteAutoScalingGroup has begun, and waits for the instances to end (API reference, AutoScalingGroup, Status). */
+  readonly isBeingDeleted: boolean;
   readonly healthCheckType: string;
   readonly behindLoadBalancer: boolean;
   /** Those whose health explains a failure; classic load balancers have none. */
@@ -114,6 +116,7 @@ export async function observeTarget(clients: AwsClients, target: Target): Promis
     instances: instancesOf(group),
     mixedInstancesPolicy: group.MixedInstancesPolicy,
     suspendedProcesses: (group.SuspendedProcesses ?? []).flatMap((process) => process.ProcessName ?? []),
+    isBeingDeleted: /delete/i.test(group.Status ?? ""),
     healthCheckType: group.HealthCheckType ?? "EC2",
     behindLoadBalancer:
       (group.TargetGroupARNs ?? []).length > 0 ||

@@ -39,7 +39,10 @@ const VERDICTS: Readonly<Record<InstanceRefreshStatus, (why: string) => Verdict>
   RollbackInProgress: pending(true),
   Successful: () => ({ kind: "succeeded" }),
   Failed: failed,
-  Cancelled: (why) => failed(`it was cancelled: ${why}`),
+  Cancelled: (why) =>
+    failed(
+      `the instance refresh was cancelled, and not by this run: CloudTrail names who (CancelInstanceRefresh). When it was: ${why}`,
+    ),
   RollbackFailed: (why) => ({ kind: "rollback-failed", why }),
   RollbackSuccessful: (why) => ({ kind: "rolled-back", why }),
 };
