@@ -96,8 +96,45 @@ describe("a denial", () => {
       "ec2:CopyImage",
       "us-east-1",
     );
-    expect(next).toContain("find the Deny");
+    expect(next).toContain("A service control policy of the AWS organization forbids it");
     expect(next).not.toContain("Add this statement");
+    expect(next).not.toContain("decode-authorization-message");
+  });
+
+  test.each([
+    ["with an explicit deny in a service control policy", "Ask whoever manages the organization"],
+    [
+      "because no service control policy allows the ec2:CopyImage action",
+      "Ask whoever manages the organization",
+    ],
+    ["with an explicit deny in a resource control policy", "A resource control policy"],
+    ["because no permissions boundary allows the ec2:CopyImage action", "boundary of the role web-deployer"],
+    ["with an explicit deny in a permissions boundary", "the policy that is the boundary"],
+    ["because no session policy allows the ec2:CopyImage action", "inline-session-policy"],
+    ["because no VPC endpoint policy allows the ec2:CopyImage action", "the VPC endpoint that the runner"],
+    ["with an explicit deny in an identity-based policy", "find the Deny"],
+    ["with an explicit deny", "find the Deny"],
+  ])("%s: names who can change it, and no statement that would not help", (why, says) => {
+    const { message, next } = readDenial(
+      ec2(
+        `${USER} is not authorized to perform: ec2:CopyImage on resource: arn:aws:ec2:us-east-1::image/* ${why}`,
+      ),
+      "ec2:CopyImage",
+      "us-east-1",
+    );
+    expect(message).toBe("The role may not do ec2:CopyImage on arn:aws:ec2:us-east-1::image/* in us-east-1");
+    expect(next).toContain(says);
+    expect(next).not.toContain("Add this statement");
+    expect(next).not.toContain("docs/iam");
+  });
+
+  test("because no policy of the role's own allows it is for the role's policies", () => {
+    const { next } = readDenial(
+      denied("ec2:CopyImage", "arn:aws:ec2:us-east-1::image/*"),
+      "ec2:CopyImage",
+      "us-east-1",
+    );
+    expect(next).toContain("Add this statement");
   });
 
   test.each([

@@ -95,10 +95,34 @@ describe("an error that AWS answers", () => {
   test("without a request, as on a lost connection, has no request's id", () => {
     const cause = Object.assign(new Error("connect ECONNREFUSED"), { name: "Error", code: "ECONNREFUSED" });
     const error = translated(cause);
-    expect(error.message).toBe(
-      "Auto Scaling StartInstanceRefresh in eu-west-1 failed: Error: connect ECONNREFUSED",
-    );
+    expect(error).toMatchObject({
+      message: "Auto Scaling in eu-west-1 could not be reached: ECONNREFUSED",
+      code: "ECONNREFUSED",
+      state: "Auto Scaling StartInstanceRefresh in eu-west-1 got no answer: connect ECONNREFUSED",
+      next: expect.stringContaining("HTTPS_PROXY"),
+    });
     expect(error.cause).toBe(cause);
+  });
+
+  test("of a host without an address asks for the region's name", () => {
+    const cause = Object.assign(new Error("getaddrinfo ENOTFOUND ec2.eu-wset-1.amazonaws.com"), {
+      code: "ENOTFOUND",
+      hostname: "ec2.eu-wset-1.amazonaws.com",
+    });
+    const request = { service: "EC2", action: "DescribeImages", region: "eu-wset-1" };
+    expect(translated(cause, request)).toMatchObject({
+      message: "EC2 in eu-wset-1 was not found: ec2.eu-wset-1.amazonaws.com has no address",
+      code: "ENOTFOUND",
+      next: expect.stringContaining("Check that eu-wset-1 is a region's name"),
+    });
+  });
+
+  test("of a tag policy says whose tag it is", () => {
+    const request = { service: "EC2", action: "CreateTags", region: "eu-west-1" };
+    expect(translated(sdkError("TagPolicyViolation"), request)).toMatchObject({
+      message: "The organization's tag policy does not allow a tag of EC2 CreateTags in eu-west-1",
+      next: expect.stringContaining("Give it a value that the policy allows"),
+    });
   });
 
   test("that is no error is left alone", () => {

@@ -99,6 +99,18 @@ describe("the strategy", () => {
     expect(await waited(1)).toBe(1000);
   });
 
+  test("asks three times for a host without an address: a mistyped region is told in a second", async () => {
+    const strategy = retryStrategy({ maxAttempts: MAX_ATTEMPTS, clock, random: () => 1 });
+    const error = Object.assign(new Error("getaddrinfo ENOTFOUND"), { code: "ENOTFOUND" });
+    let token = await strategy.acquireInitialRetryToken("");
+    token = await strategy.refreshRetryTokenForRetry(token, { errorType: "TRANSIENT", error });
+    token = await strategy.refreshRetryTokenForRetry(token, { errorType: "TRANSIENT", error });
+    await expect(
+      strategy.refreshRetryTokenForRetry(token, { errorType: "TRANSIENT", error }),
+    ).rejects.toThrow("the host has no address");
+    expect(waits).toEqual([200, 400]);
+  });
+
   test("of one attempt tries nothing again", async () => {
     const strategy = retryStrategy({ maxAttempts: 1, clock, random: () => 0 });
     const token = await strategy.acquireInitialRetryToken("");

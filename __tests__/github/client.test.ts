@@ -29,7 +29,7 @@ const SLOW_DOWN = { message: "You have exceeded a secondary rate limit." };
 /** A repository whose requests are answered in this order, the last answer for all that follow. */
 async function open(
   script: readonly Say[],
-  options: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal; readonly patience?: number } = {},
 ): Promise<Repository> {
   [waits, notices, now, asked] = [[], [], Date.parse("2026-11-21T12:00:00Z"), 0];
   server = createServer((request, response) => {
@@ -94,9 +94,36 @@ describe("a request to GitHub", () => {
     const repository = await open([answer(500, { message: "Server Error" })]);
     const error = await failure(repository.readRef("refs/tags/x"));
     expect(error).toMatchObject({ code: "500", message: "Could not read refs/tags/x in acme/web" });
+    expect(error.next).toContain("https://www.githubstatus.com");
     const waited = waits.reduce((sum, wait) => sum + wait, 0);
     expect(waited).toBeGreaterThan(100_000);
     expect(waited).toBeLessThanOrEqual(120_000);
+  });
+
+  test("is given up when the run's own time is over", async () => {
+    const repository = await open([answer(500, { message: "Server Error" })], { patience: 20_000 });
+    await failure(repository.readRef("refs/tags/x"));
+    expect(waits.reduce((sum, wait) => sum + wait, 0)).toBeLessThanOrEqual(20_000);
+    expect(asked).toBeGreaterThan(2);
+  });
+
+  test("that gets no answer says so, and names no status that nobody gave", async () => {
+    const repository = await open([(response) => void response.socket?.destroy()], { patience: 2000 });
+    const error = await failure(repository.readRef("refs/tags/x"));
+    expect(error).toMatchObject({ code: "unreachable", message: "GitHub could not be reached" });
+    expect(error.state).toMatch(/^Could not read refs\/tags\/x in acme\/web\. There was no answer: /);
+    expect(error.next).toContain("https://www.githubstatus.com");
+    expect(`${error.message}${error.state ?? ""}`).not.toContain("500");
+  });
+
+  test("that nobody listens for says so", async () => {
+    const repository = await open([FOUND], { patience: 2000 });
+    server.closeAllConnections();
+    await new Promise((resolve) => void server.close(resolve));
+    const error = await failure(repository.readRef("refs/tags/x"));
+    expect(error.state).toContain("ECONNREFUSED");
+    server = createServer();
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   });
 
   test.each([400, 401, 403, 404, 409, 410, 422, 451])(

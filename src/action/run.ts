@@ -262,6 +262,7 @@ function createPorts(
         clock: wallClock,
         log,
         signal,
+        patience: inputs.timeout,
       }),
       runner.run.repository,
     ),

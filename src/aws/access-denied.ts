@@ -99,6 +99,43 @@ const RESOURCE =
 const CALLER = /User: arn:aws[a-z-]{0,20}:sts::(\d{12}):assumed-role\/([\w+=,.@-]{1,64})\//;
 const TEMPLATE = /not authorized to use launch template:? ?(lt-[0-9a-f]{8,40})?/i;
 const EXPLICIT = /with an explicit deny/;
+
+/**
+ * What AWS says denies it, where that is no policy of the role's own, and who can change it. A statement in the role's
+ * policies would not help (IAM user guide, Troubleshoot access denied error messages). The first that matches counts.
+ */
+const DENIED_BY: readonly { readonly text: RegExp; readonly next: (caller: string) => string }[] = [
+  {
+    text: /(?:deny in a|no) service control policy/,
+    next: () =>
+      "A service control policy of the AWS organization forbids it, which no policy of the account can allow. Ask whoever manages the organization to allow it for this role, or whether it is allowed under a condition, such as in another region or with certain tags.",
+  },
+  {
+    text: /(?:deny in a|no) resource control policy/,
+    next: () =>
+      "A resource control policy of the AWS organization forbids it, which no policy of the account can allow. Ask whoever manages the organization.",
+  },
+  {
+    text: /(?:deny in a|no) permissions boundary/,
+    next: (caller) =>
+      `The permissions boundary of ${caller} forbids it. Add the action to the policy that is the boundary; a statement in the role's other policies does not help.`,
+  },
+  {
+    text: /(?:deny in a|no) session policy/,
+    next: () =>
+      "The session's own policy forbids it. Allow it in `inline-session-policy` or `managed-session-policies` of aws-actions/configure-aws-credentials, or leave these out.",
+  },
+  {
+    text: /(?:deny in a|no) VPC endpoint policy/,
+    next: () =>
+      "The policy of the VPC endpoint that the runner reaches AWS by forbids it. Allow it there, or use a runner without that endpoint.",
+  },
+  {
+    text: EXPLICIT,
+    next: () =>
+      "A policy denies it explicitly, which no other can allow: find the Deny, in the role's policies or in one of the organization's.",
+  },
+];
 const ENCODED = /Encoded authorization failure message/;
 
 /**
@@ -112,9 +149,8 @@ export function readDenial(text: string, asked: string, region: string): Denial 
   const action = ACTION.exec(text)?.[1] ?? asked;
   const resource = RESOURCE.exec(text)?.[1]?.replace(/\.$/, "");
   const next = [
-    EXPLICIT.test(text)
-      ? `A policy denies it explicitly, which no other can allow: find the Deny, in a service control policy or a permissions boundary too.`
-      : `Add this statement to the policy of ${callerIn(text)}: ${statementFor(action, resource)}`,
+    DENIED_BY.find((each) => each.text.test(text))?.next(callerIn(text)) ??
+      `Add this statement to the policy of ${callerIn(text)}: ${statementFor(action, resource)}`,
     ...hints(action, text),
   ];
   const on = resource === undefined ? "" : ` on ${resource}`;
@@ -146,7 +182,7 @@ function lasting(arn: string): string {
 }
 
 function hints(action: string, text: string): string[] {
-  const place = POLICY_PLACES[action];
+  const place = DENIED_BY.some((each) => each.text.test(text)) ? undefined : POLICY_PLACES[action];
   return [
     ...(place === undefined
       ? []

@@ -20,9 +20,19 @@ export function translate(error: unknown, request: Request, notRenewed?: Renewal
   const where = `${SERVICES[request.service]?.name ?? request.service} ${request.action} in ${request.region}`;
   const requestId = requestIdOf(error);
   const suffix = requestId === undefined ? "" : ` (request ${requestId})`;
-  const known = explain(code, error, request);
   // AWS's words may be others' words: one line, which begins with ours.
   const said = printable(error.message.replace(/\s+/g, " "));
+  const lost = unreachable(error, request);
+  if (lost !== undefined) {
+    const { message, next } = lost;
+    return new RemoteError(message, {
+      code: lost.code,
+      cause: error,
+      state: `${where} got no answer: ${said}`,
+      next,
+    });
+  }
+  const known = explain(code, error, request);
   return new RemoteError(known?.message ?? `${where} failed: ${code}: ${said}${suffix}`, {
     code,
     cause: error,
@@ -79,8 +89,55 @@ function explain(
     const action = `${SERVICES[request.service]?.iam ?? request.service.toLowerCase()}:${request.action}`;
     return readDenial(error.message, action, request.region);
   }
+  if (code === "TagPolicyViolation") {
+    return {
+      message: `The organization's tag policy does not allow a tag of ${SERVICES[request.service]?.name ?? request.service} ${request.action} in ${request.region}`,
+      next: "AWS names the tag. Give it a value that the policy allows, in the Packer template or the launch template. If it is a tag of Kiln's (`Name`, or one that begins with `kiln:`), have the policy changed for images and snapshots.",
+    };
+  }
   return undefined;
 }
+
+/** A request that got no answer. */
+interface Lost {
+  readonly code: string;
+  readonly message: string;
+  readonly next: string;
+}
+
+/**
+ * Why AWS was not reached: its host has no address, which is what a region that does not exist looks like, or there is no
+ * way to it.
+ * @returns undefined for an error that AWS answered
+ */
+function unreachable(error: Error, { region, service }: Request): Lost | undefined {
+  const code = "code" in error && typeof error.code === "string" ? error.code : error.name;
+  const name = SERVICES[service]?.name ?? service;
+  if (code === "ENOTFOUND") {
+    const host =
+      "hostname" in error && typeof error.hostname === "string" ? printable(error.hostname) : "its host";
+    return {
+      code,
+      message: `${name} in ${region} was not found: ${host} has no address`,
+      next: `Check that ${region} is a region's name (aws ec2 describe-regions --all-regions) where the config file, an input or the template says it. If it is, the runner cannot resolve AWS's names: check its DNS and \`AWS_ENDPOINT_URL\`.`,
+    };
+  }
+  if (!UNREACHABLE.has(code)) return undefined;
+  return {
+    code,
+    message: `${name} in ${region} could not be reached: ${code}`,
+    next: "Check the runner's network: proxy (`HTTPS_PROXY`), firewall, VPC endpoints, `AWS_ENDPOINT_URL`. If these are right, see https://health.aws.amazon.com and run the job again.",
+  };
+}
+
+const UNREACHABLE = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT",
+  "EAI_AGAIN",
+  "TimeoutError",
+]);
 
 const CREDENTIALS_MISSING = new Set(["CredentialsProviderError"]);
 const CREDENTIALS_EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "RequestExpired"]);

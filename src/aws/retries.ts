@@ -4,6 +4,8 @@ import type { Clock } from "../domain/ports.ts";
 /** What the SDK says of a failed try, and hands back for the next (@smithy/types, RetryStrategyV2). */
 interface Failed {
   readonly errorType: "THROTTLING" | "TRANSIENT" | "SERVER_ERROR" | "CLIENT_ERROR";
+  /** What was thrown. */
+  readonly error?: unknown;
   /** `retry-after`, which EC2 and Auto Scaling do not send. */
   readonly retryAfterHint?: Date | undefined;
 }
@@ -35,6 +37,8 @@ const WAITS: Readonly<Partial<Record<Failed["errorType"], Backoff>>> = {
 
 /** Tries of one request, the first included. */
 export const MAX_ATTEMPTS = 8;
+/** Tries where the host has no address: a region that does not exist never gets one, and a resolver's trouble is short. */
+const MAX_LOOKUPS = 3;
 /** Milliseconds after which no further try begins; a try has its own end. */
 const GIVE_UP_AFTER = 120_000;
 
@@ -57,8 +61,9 @@ export function retryStrategy({ maxAttempts, clock, random }: Retrying): RetrySt
   });
   return {
     acquireInitialRetryToken: async () => token(clock.now().getTime(), 0),
-    async refreshRetryTokenForRetry(last, { errorType }) {
+    async refreshRetryTokenForRetry(last, { errorType, error }) {
       const tries = last.getRetryCount() + 1;
+      if (isNameUnknown(error) && tries >= MAX_LOOKUPS) throw new Error("the host has no address");
       const backoff = WAITS[errorType];
       // The SDK then throws what the request failed with.
       if (backoff === undefined || tries >= maxAttempts) throw new Error("not to be tried again");
@@ -69,4 +74,8 @@ export function retryStrategy({ maxAttempts, clock, random }: Retrying): RetrySt
     },
     recordSuccess: () => undefined,
   };
+}
+
+function isNameUnknown(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOTFOUND";
 }

@@ -15,6 +15,8 @@ export interface GitHubOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds that one try may take. */
   readonly answerWithin?: number | undefined;
+  /** Milliseconds that a request is tried for at most, whatever fails; by default as long as its kind of failure deserves. */
+  readonly patience?: number | undefined;
   /** From 0 to 1: what spreads the waits. */
   readonly random?: (() => number) | undefined;
 }
@@ -80,7 +82,9 @@ async function persistently<T>(request: () => Promise<T>, options: GitHubOptions
 function waitFor(error: unknown, tries: number, began: number, options: GitHubOptions): number | undefined {
   const { clock, log, random = Math.random } = options;
   const now = clock.now();
-  const left = (limit: { readonly giveUpAfter: number }): number => began + limit.giveUpAfter - now.getTime();
+  const { patience = Number.POSITIVE_INFINITY } = options;
+  const left = (limit: { readonly giveUpAfter: number }): number =>
+    began + Math.min(limit.giveUpAfter, patience) - now.getTime();
   const failure = failureOf(error, now);
   if (failure.kind === "refused" || !(error instanceof Error)) return undefined;
   if (failure.kind !== "rate-limited") {

@@ -8,6 +8,7 @@ import { headerOf, RateLimitError, statusOf } from "./answers.ts";
 export function translate(error: unknown, what: string, repository: string): unknown {
   if (!(error instanceof Error) || error instanceof KilnError) return error;
   const status = statusOf(error);
+  if (!isAnswered(error)) return unreachable(error, what, repository);
   const said = `GitHub answered ${status ?? "nothing"}: ${error.message}`;
   if (error instanceof RateLimitError) return rateLimited(error, what, repository, said);
   if (status === 401) {
@@ -38,6 +39,24 @@ export function translate(error: unknown, what: string, repository: string): unk
     code: String(status ?? error.name),
     cause: error,
     state: said,
+    next:
+      status !== undefined && status >= 500
+        ? "Run the job again: it resumes where this run stopped. If it fails again, see https://www.githubstatus.com."
+        : undefined,
+  });
+}
+
+/** Whether GitHub answered at all: the client gives an error without an answer the status 500 as well. */
+function isAnswered(error: Error): boolean {
+  return statusOf(error) !== 500 || ("response" in error && error.response !== undefined);
+}
+
+function unreachable(error: Error, what: string, repository: string): RemoteError {
+  return new RemoteError("GitHub could not be reached", {
+    code: "unreachable",
+    cause: error,
+    state: `Could not ${what} in ${repository}. There was no answer: ${error.message}`,
+    next: "Run the job again: it resumes where this run stopped. If it fails again, see https://www.githubstatus.com, and on a self-hosted runner its network, its proxy (`HTTPS_PROXY`) and the certificates that Node trusts (`NODE_EXTRA_CA_CERTS`).",
   });
 }
 
