@@ -92,6 +92,32 @@ describe("the job's token", () => {
     );
   });
 
+  test("that expires while the refresh runs: nothing is recorded, and the next run records without a second refresh", async () => {
+    await using stage = await ReleaseStage.open();
+    stage.addGroup("web", 2);
+    const { tokens, clock, autoScaling } = stage.sandbox;
+    const token = tokens[TOKEN];
+    if (token === undefined) throw new Error("no token");
+    const expire = (expired: boolean): void => {
+      (tokens as Record<string, GitHubToken>)[TOKEN] = { ...token, expired };
+    };
+    clock.after(60_000, () => expire(true));
+    const first = await stage.release(TARGETS, ROLLING);
+    expect(first.error).toMatchObject({
+      message: expect.stringContaining("does not accept the token") as string,
+    });
+    expect(stage.running("web")).toEqual([stage.newImage, stage.newImage]);
+    // The post step has the same token, so that the lock is still there when the run has ended.
+    stage.sandbox.repository.setRunStatus(first.run, "completed", "failure");
+    expect([stage.records(), stage.locks()]).toEqual([[], [LOCK.slice("refs/".length)]]);
+    expire(false);
+    const again = await stage.release(TARGETS, ROLLING);
+    expect(again.error).toBeUndefined();
+    expect(stage.records()).toEqual(["release/production/000001"]);
+    expect(stage.locks()).toEqual([]);
+    expect(autoScaling.refreshes("web").map(({ status }) => status)).toEqual(["Successful"]);
+  });
+
   test("needs for a bake what it needs for a release: its lock is one, too", () => {
     expect(documented("bake")).toEqual(documented("deploy"));
     const { contents, actions } = documented("deploy");
