@@ -135,7 +135,7 @@ test("a refresh that AWS refuses to start says what state things are in, and wha
     { kind: "reply", status: 400, code: "ValidationError", message },
   );
   const { error } = await stage.release([HERE], ROLLING);
-  const { message: what = "", state = "", next = "" } = error as Error & { state?: string; next?: string };
+  const { message: what, state = "", next = "" } = error as Error & { state?: string; next?: string };
   expect(`${what}\n${state}`).toContain(
     `AWS refused to start the instance refresh: ValidationError: ${message}`,
   );
