@@ -82,6 +82,21 @@ test("is read in a folder of another user, as a container job has it", async () 
   expect((await readHead(folder, foreign)).commit).toBe(first);
 });
 
+test("is read there by a git that takes no trust from a command line, as before 2.38", async () => {
+  git("init", "--quiet", "--initial-branch=main");
+  const first = commit("a");
+  const old: Subprocess = {
+    ...realPrograms,
+    run: (command, args, options) =>
+      realPrograms.run(
+        command,
+        args.map((arg) => arg.replace(/^safe\.directory=.*/, "safe.directory=/elsewhere")),
+        { ...options, env: { ...options.env, GIT_TEST_ASSUME_DIFFERENT_OWNER: "1" } },
+      ),
+  };
+  expect(await readHead(folder, old)).toEqual({ commit: first, branch: "main" });
+});
+
 describe("there is none", () => {
   test("without git", async () => {
     const error = await errorOf(readHead(folder, new ScriptedPrograms()));

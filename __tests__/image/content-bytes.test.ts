@@ -346,7 +346,7 @@ describe("git", () => {
       findContentFiles(recipeOf(), NO_FILES, { folder, subprocess: failing }),
     ).rejects.toMatchObject({
       message: `git diff-files failed in ${folder}`,
-      state: "Nothing was changed. git diff-files: fatal: index file corrupt",
+      state: "Nothing was changed. git said: fatal: index file corrupt",
     });
   });
 

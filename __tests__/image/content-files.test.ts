@@ -312,15 +312,13 @@ describe("what is refused", () => {
 
   test("a folder that is no repository, with what to do if actions/checkout ran with `path`", async () => {
     const error = await refusal(filesIn(checkout.root));
-    expect(error.message).toBe(`${checkout.root} is not a git checkout`);
-    expect(error.next).toBe(
-      "Run actions/checkout before this step. If it runs with `path`, give this step the same folder as `working-directory`.",
-    );
+    expect(error.message).toBe(`There is no checkout in ${checkout.root}`);
+    expect(error.next).toContain("If it has `path`, set `working-directory` to the same path");
   });
 
   test("a folder in a repository that is not its root", async () => {
     const error = await refusal(filesIn(join(folder, "app")));
-    expect(error.message).toBe(`${join(folder, "app")} is not a git checkout`);
+    expect(error.message).toBe(`There is no checkout in ${join(folder, "app")}`);
   });
 
   test("a template that is not there", async () => {

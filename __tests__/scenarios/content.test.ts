@@ -190,8 +190,8 @@ describe("dry runs", () => {
     const nowhere = await plan({ commit: "1".repeat(40) });
     execFileSync("mv", [".git-elsewhere", ".git"], { cwd: stage.copy.folder });
     expect(nowhere.code).toBe(1);
-    expect(nowhere.log).toContain("is not a git checkout");
-    expect(nowhere.log).toContain("give this step the same folder as `working-directory`");
+    expect(nowhere.log).toContain("There is no checkout in");
+    expect(nowhere.log).toContain("set `working-directory` to the same path");
   });
 });
 

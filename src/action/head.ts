@@ -1,6 +1,6 @@
-import { realpath } from "node:fs/promises";
 import { KilnError } from "../domain/errors.ts";
 import type { Finished, Subprocess } from "../domain/ports.ts";
+import { askGit, isDistrusted, THIS_CHECKOUT, unreadableCheckout } from "../image/git.ts";
 
 /** The commit that is checked out. */
 export interface Head {
@@ -28,38 +28,22 @@ export async function readHead(folder: string, subprocess: Subprocess): Promise<
 }
 
 async function git(folder: string, subprocess: Subprocess): Promise<Finished> {
-  // In a container job the checkout belongs to another user than the one that runs git there.
-  const trusted = await realpath(folder).catch(() => folder);
-  const args = ["-c", `safe.directory=${trusted}`, "rev-parse", "--show-prefix", "HEAD"];
-  return subprocess
-    .run("git", [...args, "--symbolic-full-name", "HEAD"], { cwd: folder, env: { LC_ALL: "C" } })
-    .catch((cause: unknown) => {
-      throw new KilnError("git is not installed on this runner", {
-        state: "Nothing was changed.",
-        next: "Install git before actions/checkout runs, in a container job in the container's image. Without git, actions/checkout downloads the files alone, and they do not say which commit they are.",
-        cause,
-      });
-    });
+  const args = ["rev-parse", "--show-prefix", "HEAD", "--symbolic-full-name", "HEAD"];
+  const found = await askGit({ folder, subprocess }, args);
+  if (found.code === 0 || !isDistrusted(found.stderr)) return found;
+  // Before 2.38 git takes no `safe.directory` from Kiln; a repository that is named it reads.
+  const named = await askGit({ folder, subprocess }, [...THIS_CHECKOUT, ...args]);
+  return named.code === 0 ? named : found;
 }
 
 function notReadable(folder: string, stderr: string): KilnError {
-  const state = `Nothing was changed. git said: ${stderr.trim().slice(0, 300)}`;
-  if (stderr.includes("dubious ownership")) {
-    return new KilnError(`git does not trust the checkout in ${folder}: it belongs to another user`, {
-      state,
-      next: `Run \`git config --global --add safe.directory ${folder}\` in a step before this one, or use git 2.38 or newer, which takes that from Kiln.`,
-    });
-  }
-  if (stderr.includes("not a git repository")) {
-    return new KilnError(`There is no checkout in ${folder}`, {
-      state,
-      next: "Run actions/checkout before this step. If it has `path`, set `working-directory` to the same path. If it ran before git was installed, it downloaded the files alone: install git first.",
-    });
-  }
-  return new KilnError(`git cannot read the commit that is checked out in ${folder}`, {
-    state,
-    next: "Run actions/checkout before this step.",
-  });
+  return (
+    unreadableCheckout(folder, stderr) ??
+    new KilnError(`git cannot read the commit that is checked out in ${folder}`, {
+      state: `Nothing was changed. git said: ${stderr.trim().slice(0, 300)}`,
+      next: "Run actions/checkout before this step.",
+    })
+  );
 }
 
 function notTheTop(folder: string, within: string): KilnError {
