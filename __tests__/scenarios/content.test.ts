@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Job, JobResult } from "../../sandbox/runner.ts";
@@ -68,8 +68,24 @@ describe("dry runs", () => {
 
   afterAll(() => stage[Symbol.asyncDispose]());
 
+  /** Without Packer, which would look at more than what decides the digest. */
   const plan = (job: Partial<Job> = {}): Promise<JobResult> =>
-    stage.run({ ...job, inputs: { "dry-run": "true", ...job.inputs } });
+    stage.run({
+      ...job,
+      env: { PATH: binFolder("git", "sh"), ...job.env },
+      inputs: { "dry-run": "true", ...job.inputs },
+    });
+
+  /** A folder for PATH with some programs. */
+  function binFolder(...names: readonly string[]): string {
+    const folder = join(stage.folder, `bin-${names.join("-")}`);
+    mkdirSync(folder, { recursive: true });
+    for (const name of names) {
+      const program = execFileSync("which", [name], { encoding: "utf8" }).trim();
+      if (!existsSync(join(folder, name))) symlinkSync(program, join(folder, name));
+    }
+    return folder;
+  }
   const digest = async (job: Partial<Job> = {}): Promise<string | undefined> => {
     const { code, log, outputs } = await plan(job);
     expect(code, log).toBe(0);
@@ -178,14 +194,9 @@ describe("dry runs", () => {
   });
 
   test("no git on the machine, and no checkout, are told as that", async () => {
-    const bin = join(stage.folder, "bin");
-    mkdirSync(bin);
-    symlinkSync(execFileSync("which", ["sh"], { encoding: "utf8" }).trim(), join(bin, "sh"));
-    chmodSync(bin, 0o755);
-    const without = await plan({ env: { PATH: bin } });
+    const without = await plan({ env: { PATH: binFolder("sh") } });
     expect(without.code).toBe(1);
     expect(without.log).toContain("::error::git is not installed on this runner");
-    await stage.copy.git("config", "core.bare", "false");
     execFileSync("mv", [".git", ".git-elsewhere"], { cwd: stage.copy.folder });
     const nowhere = await plan({ commit: "1".repeat(40) });
     execFileSync("mv", [".git-elsewhere", ".git"], { cwd: stage.copy.folder });
