@@ -1,6 +1,6 @@
 import type { InstanceRefresh } from "@aws-sdk/client-auto-scaling";
 import { expect } from "vitest";
-import { RolloutError } from "../../src/domain/errors.ts";
+import { KilnError, RolloutError } from "../../src/domain/errors.ts";
 import type { RolloutTools } from "../../src/rollout/follow.ts";
 import { configurationWith, releaseVersions } from "../../src/rollout/launch-template.ts";
 import type { TargetRollout } from "../../src/rollout/rollout.ts";
@@ -74,6 +74,8 @@ export function stage(
     readonly signal?: AbortSignal;
     readonly beforeAnswer?: Parameters<typeof clientsOf>[1];
     readonly timeout?: number;
+    /** Why each target's preparation fails. */
+    readonly unprepared?: string;
     readonly confirmTurn?: RolloutTools["confirmTurn"];
     /** A refresh that was running when the targets were observed. */
     readonly seen?: InstanceRefresh;
@@ -106,7 +108,13 @@ export function stage(
   const run = (order: TargetsOptions["order"] = "parallel") =>
     rollOutTargets(
       tools,
-      rollouts.map((rollout) => ({ target: rollout.state.target, prepare: async () => rollout })),
+      rollouts.map((rollout) => ({
+        target: rollout.state.target,
+        prepare: async () => {
+          if (rest.unprepared !== undefined) throw new KilnError(rest.unprepared);
+          return rollout;
+        },
+      })),
       { order, onEnd: (target, end) => ends.push(`${target.autoScalingGroup} ${end}`) },
     );
   return { run, ends, started, log, clock };

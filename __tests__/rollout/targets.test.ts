@@ -85,6 +85,20 @@ describe("a release of several targets", () => {
     expect(groups[1].started).toStrictEqual([]);
   });
 
+  test.each(["parallel", "sequential"] as const)(
+    "that cannot be prepared are untouched, %s: nothing was rolled back",
+    async (order) => {
+      const groups = [web(), worker()] as const;
+      const { run, ends } = stage(groups, { unprepared: "the copy of the image failed" });
+      const error = await failureOf(run(order));
+      expect(error.message).toBe("the copy of the image failed");
+      expect(error.rolledBack).toBe(false);
+      expect(error.state).toContain("- eu-west-1/web: untouched\n- us-east-1/worker: untouched");
+      expect(ends.toSorted()).toStrictEqual(["web unchanged", "worker unchanged"]);
+      expect(groups.flatMap((group) => group.started)).toStrictEqual([]);
+    },
+  );
+
   test("in turn takes the first back when the second fails", async () => {
     const groups = [web(), worker(), new FakeGroup("ap-south-1", "cron")] as const;
     groups[1].courses.push(rolledBack(2));
