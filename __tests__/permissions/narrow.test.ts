@@ -51,6 +51,7 @@ function others() {
   const { ec2, autoScaling } = sandbox;
   const image = (name: string, tags: Readonly<Record<string, string>>) => ec2.addImage(HOME, { name, tags });
   const own = image("web", { "kiln:application": "web", "kiln:repository": "acme/web" });
+  const complete = image("web-complete", { ...own.tags, "kiln:digest": `sha256:${"a".repeat(64)}` });
   const foreign = image("api", { "kiln:application": "api", "kiln:repository": "acme/api" });
   const snapshotOf = ({ blockDevices }: typeof own): string => blockDevices[0]?.snapshotId ?? "";
   const template = (
@@ -74,6 +75,7 @@ function others() {
   const instance = (group: string): string => autoScaling.group(group).members[0]?.instanceId ?? "";
   for (const snapshot of ec2.snapshots(HOME))
     if (snapshot.id === snapshotOf(own)) snapshot.tags = { ...own.tags };
+    else if (snapshot.id === snapshotOf(complete)) snapshot.tags = { ...complete.tags };
     else if (snapshot.id === snapshotOf(foreign)) snapshot.tags = { ...foreign.tags };
   const call = { ...HOME, requestId: "console" };
   const made = ec2.operations["CreateSecurityGroup"]?.({
@@ -89,6 +91,7 @@ function others() {
   if (volume !== undefined) volume.tags["Name"] = "db";
   return {
     own: { image: own.id, snapshot: snapshotOf(own), instance: instance("web-live") },
+    complete: { image: complete.id, snapshot: snapshotOf(complete) },
     foreign: { image: foreign.id, snapshot: snapshotOf(foreign), instance: instance("api-live") },
     templates,
     securityGroup,
@@ -179,7 +182,25 @@ const FORBIDDEN: readonly Forbidden[] = [
     fields: ({ foreign }) => ({ ImageId: foreign.image }),
   },
   {
-    what: "pruning it",
+    what: "taking back an image that is marked complete",
+    policy: "bake",
+    action: "DeregisterImage",
+    fields: ({ complete }) => ({ ImageId: complete.image }),
+  },
+  {
+    what: "taking one back while releasing",
+    policy: "deploy",
+    action: "DeregisterImage",
+    fields: ({ complete }) => ({ ImageId: complete.image }),
+  },
+  {
+    what: "deleting the snapshot of one",
+    policy: "deploy-across-accounts",
+    action: "DeleteSnapshot",
+    fields: ({ complete }) => ({ SnapshotId: complete.snapshot }),
+  },
+  {
+    what: "pruning another application's image",
     policy: "prune",
     action: "DeregisterImage",
     fields: ({ foreign }) => ({ ImageId: foreign.image }),
