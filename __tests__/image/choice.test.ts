@@ -170,6 +170,8 @@ describe("the name of a new bake", () => {
     ["another repository's", { tags: { ...UNMARKED, [TAG.repository]: "acme/fork" } }],
     ["another application's", { tags: { ...UNMARKED, [TAG.application]: "api" } }],
     ["made by hand, without tags", { tags: {} }],
+    ["complete, until somebody took the mark off", { tags: { ...UNMARKED, [TAG.baseImage]: id("e") } }],
+    ["in use, though without a mark", { tags: UNMARKED, lastLaunched: "2026-11-17T10:00:00Z" }],
     ["complete", {}],
   ])("is the next one if an image has it that is %s: it is neither used nor removed", (_, changes) => {
     expect(choose([image(changes)])).toStrictEqual({

@@ -47,7 +47,7 @@ export async function bake(order: BakeOrder, ready: BakeReady, tools: BakeTools)
   if (tools.signal.aborted) {
     throw new CancelledError("The bake was cancelled", {
       state:
-        "Packer ended and removed its temporary resources. An image that it had made is removed by the step's post part. Nothing was rolled out.",
+        "Packer ended and removed its temporary resources. The post step removes an image that it had made. Nothing was rolled out.",
     });
   }
   if (code !== 0) {

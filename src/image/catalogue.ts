@@ -21,6 +21,8 @@ export interface CatalogueImage {
   readonly owner: string;
   readonly architecture: string;
   readonly created: Date;
+  /** When AWS last saw it launched, a day late; undefined if it never was. */
+  readonly lastLaunched?: string | undefined;
   readonly baseImage: ImageId | undefined;
   /** The instance that CreateImage made it from, as Packer's `amazon-ebs` does; undefined for any other image. */
   readonly sourceInstance: string | undefined;
@@ -118,6 +120,7 @@ function toImage(image: Ec2Image, region: string): CatalogueImage[] {
       owner: image.OwnerId ?? "",
       architecture: image.Architecture ?? "",
       created: dateOr1970(image.CreationDate),
+      lastLaunched: image.LastLaunchedTime,
       baseImage: base !== undefined && isImageId(base) ? base : undefined,
       sourceInstance: image.SourceInstanceId,
       copiedFrom:

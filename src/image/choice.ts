@@ -3,7 +3,7 @@ import { KilnError } from "../domain/errors.ts";
 import { type Digest, type ImageId, imageName, MAX_SERIAL, TAG } from "../domain/image.ts";
 import { printable, shortened } from "../domain/printable.ts";
 import type { CatalogueImage } from "./catalogue.ts";
-import { contradicts, isMarked, type TrustedOwner, whyNotLaunchable } from "./trust.ts";
+import { contradicts, type TrustedOwner, wasCompleted, whyNotLaunchable } from "./trust.ts";
 
 export type Rebake = "auto" | "always" | "never";
 
@@ -146,7 +146,7 @@ export function chooseName(
 
 /**
  * An image that a bake of this content did not complete, and that AWS shows to be one: its tags name this application and
- * repository, and it has no mark. An image without tags may be anybody's.
+ * repository, and it has no mark, nor had one. An image without tags may be anybody's.
  */
 export function isLeftover(
   image: CatalogueImage,
@@ -155,5 +155,5 @@ export function isLeftover(
 ): boolean {
   const { owner, tags } = image;
   const isTagged = tags[TAG.application] !== undefined && tags[TAG.repository] !== undefined;
-  return owner === account && isTagged && !isMarked(image) && !contradicts(image, wish);
+  return owner === account && isTagged && !wasCompleted(image) && !contradicts(image, wish);
 }

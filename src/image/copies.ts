@@ -96,7 +96,7 @@ export async function findCopy(
  * @throws KilnError if the copy fails or does not become available
  */
 export async function copyTo(
-  clients: AwsClients,
+  clients: Pick<AwsClients, "ec2">,
   image: CatalogueImage,
   place: Place,
   tools: Waiting & { readonly log: Log },

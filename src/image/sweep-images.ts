@@ -3,7 +3,7 @@ import type { AwsClients } from "../aws/clients.ts";
 import { type ImageId, TAG } from "../domain/image.ts";
 import type { BakeTraces } from "./bake-traces.ts";
 import { type CatalogueImage, deregister, findOwn } from "./catalogue.ts";
-import { isMarked } from "./trust.ts";
+import { wasCompleted } from "./trust.ts";
 import type { SweepTools } from "./sweep.ts";
 
 /** What images of a bake are looked for by. */
@@ -18,8 +18,8 @@ interface Looked {
 
 /**
  * Removes the images that a bake left, in the region that it baked in and in those that Packer began to copy to. They are
- * made from its instances, or from snapshots of their volumes; or copies of these, as Packer makes them of an encrypted image or for other regions; or have
- * exactly the bake's name. None that is marked complete goes.
+ * made from its instances, or from snapshots of their volumes; or copies of these, as Packer makes them of an encrypted image
+ * or for other regions; or have exactly the bake's name. None that is marked complete, or was, goes.
  */
 export async function removeImages(
   clients: Pick<AwsClients, "ec2">,
@@ -43,10 +43,11 @@ export async function removeImages(
   const whole = { ...traces, run: tools.run, repositories: tools.repositories, registered };
   const own = new Set(instances.flatMap(({ InstanceId }) => InstanceId ?? []));
   for (const image of found) if (isOurs(image, own, whole)) ours.set(image.id, image);
-  for (const image of found) if (!isMarked(image) && isCopyOf(image, ours, traces)) ours.set(image.id, image);
+  for (const image of found)
+    if (!wasCompleted(image) && isCopyOf(image, ours, traces)) ours.set(image.id, image);
   const doubtful = found.filter(
     (image) =>
-      !ours.has(image.id) && !isMarked(image) && (image.name === traces.imageName || known.has(image.id)),
+      !ours.has(image.id) && !wasCompleted(image) && (image.name === traces.imageName || known.has(image.id)),
   );
   for (const { id, region, name } of doubtful) {
     const what = `${id} (${name}) in ${region}`;
@@ -108,7 +109,7 @@ interface Claimed extends BakeTraces {
 function isOurs(image: CatalogueImage, instances: ReadonlySet<string>, traces: Claimed): boolean {
   const { tags, sourceInstance, name } = image;
   const repository = tags[TAG.repository];
-  if (isMarked(image) || (repository !== undefined && !traces.repositories.includes(repository)))
+  if (wasCompleted(image) || (repository !== undefined && !traces.repositories.includes(repository)))
     return false;
   if (sourceInstance !== undefined && instances.has(sourceInstance)) return true;
   if (traces.registered.has(image.id)) return true;

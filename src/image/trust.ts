@@ -56,6 +56,14 @@ export function isMarked({ tags }: Pick<CatalogueImage, "tags">): boolean {
   return (tags[TAG.digest] ?? "") !== "";
 }
 
+/**
+ * Whether an image is complete, or once was: somebody who takes the mark off, to keep an image out of Kiln's hands, leaves
+ * what Kiln wrote together with it. Such an image is never removed as one that a bake did not complete.
+ */
+export function wasCompleted(image: Pick<CatalogueImage, "tags" | "lastLaunched">): boolean {
+  return isMarked(image) || image.tags[TAG.baseImage] !== undefined || image.lastLaunched !== undefined;
+}
+
 /** Whether an image's tags name another application, repository or content; missing tags contradict nothing. */
 export function contradicts(
   { tags }: Pick<CatalogueImage, "tags">,
