@@ -48,6 +48,10 @@ const ledger = (newest: ReleaseRecord | undefined, highestNumber: number): Ledge
   newest,
   records: newest === undefined ? [] : [newest],
   highestNumber,
+  nextNumber: highestNumber + 1,
+  unreadable: [],
+  tags: highestNumber,
+  cut: false,
 });
 const RECORDED = ledger({ ...NEWEST, images: { "eu-west-1": IMAGE } }, 6);
 const onOldImage = targetState({ template: { ...targetState().template, imageId: OLD } });

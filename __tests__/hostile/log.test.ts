@@ -207,7 +207,7 @@ const CHANNELS: Readonly<Record<string, (text: string, log: CountingLog) => unkn
           ],
         ]),
       );
-    return readLedger(repository, "release", ["dev"], log);
+    return readLedger(repository, { name: "web", recordPrefix: "release" }, ["dev"], log);
   },
   "the holder of a lock": async (text, log) => {
     const repository = new InMemoryRepository();

@@ -1,10 +1,11 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import { RemoteError, TakenOverError } from "../../src/domain/errors.ts";
 import { formatReleaseTag, parseReleaseTag } from "../../src/domain/release-tag.ts";
-import { TakenOverError } from "../../src/domain/errors.ts";
-import { appendRecord, readLedger } from "../../src/release/ledger.ts";
 import { HeldLock } from "../../src/release/held-lock.ts";
+import { appendRecord, EMPTY_PAGE, readLedger } from "../../src/release/ledger.ts";
 import { formatHolder } from "../../src/release/lock-holder.ts";
 import { formatRecord, parseRecord, type ReleaseRecord } from "../../src/release/record.ts";
+import { recordObstacles } from "../../src/release/recordable.ts";
 import { KeptLog } from "../image/programs.ts";
 import { InMemoryRepository } from "./in-memory-repository.ts";
 import { COMMIT, RECORD } from "./records.ts";
@@ -28,12 +29,13 @@ function push(written: ReleaseRecord): void {
   repository.push(formatReleaseTag(written.tag), formatRecord(written, ""), written.commit);
 }
 
+const OWNER = { name: "web", recordPrefix: "release" };
 const read = async (environment = "production") =>
-  (await readLedger(repository, "release", [environment], log)).get(environment);
+  (await readLedger(repository, OWNER, [environment], log)).get(environment);
 
 describe("the ledger", () => {
   test("of an environment without releases is empty", async () => {
-    expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 0 });
+    expect(await read()).toStrictEqual(EMPTY_PAGE);
     expect(log.lines).toStrictEqual([]);
   });
 
@@ -43,6 +45,10 @@ describe("the ledger", () => {
       newest: record(11),
       records: [11, 10, 9, 2, 1].map((number) => record(number)),
       highestNumber: 11,
+      nextNumber: 12,
+      unreadable: [],
+      tags: 5,
+      cut: false,
     });
   });
 
@@ -50,7 +56,7 @@ describe("the ledger", () => {
     push(record(7));
     push(record(3, { tag: { prefix: "release", environment: "qa", number: 3 } }));
     for (let tag = 0; tag < 30; tag += 1) repository.push(`release/production/v${tag}`, "mine", COMMIT);
-    const pages = await readLedger(repository, "release", ["production", "qa"], log);
+    const pages = await readLedger(repository, OWNER, ["production", "qa"], log);
     expect(pages.get("production")?.newest).toStrictEqual(record(7));
     expect(pages.get("qa")?.highestNumber).toBe(3);
     expect(repository.asked.map(({ prefixes, count }) => [prefixes.length, count])).toStrictEqual([
@@ -68,7 +74,7 @@ describe("the ledger", () => {
   test("reads several environments in one request, a few tags of each", async () => {
     push(record(3));
     push(record(7, { tag: { prefix: "release", environment: "qa", number: 7 } }));
-    const pages = await readLedger(repository, "release", ["qa", "production", "dev"], log);
+    const pages = await readLedger(repository, OWNER, ["qa", "production", "dev"], log);
     expect([...pages].map(([name, page]) => [name, page.highestNumber])).toStrictEqual([
       ["qa", 7],
       ["production", 3],
@@ -84,57 +90,126 @@ describe("the ledger", () => {
 
   test("does not mix environments whose names begin alike", async () => {
     push(record(7, { tag: { prefix: "release", environment: "production-eu", number: 7 } }));
-    expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 0 });
+    expect(await read()).toStrictEqual(EMPTY_PAGE);
   });
 
-  test.each<[what: string, name: string, message: string | undefined, reason: string, highest: number]>([
-    ["a lightweight tag", "release/production/000043", undefined, "it is a lightweight tag", 43],
-    [
-      "somebody's annotated tag",
-      "release/production/000043",
-      "hello",
-      "its message does not end with a block of trailers",
-      43,
-    ],
+  const LATER_FORMAT = formatRecord(record(43), "").replace("Kiln-Record: 1", "Kiln-Record: 2");
+  const COPIED = formatRecord(record(42), "");
+  const DEEPER = formatRecord(
+    record(99, { tag: { prefix: "release/production", environment: "x", number: 99 } }),
+    "",
+  );
+  const IS_LIGHTWEIGHT = "it is a lightweight tag";
+  const WRONG_NAME = "its name is not <prefix>/<environment>/<six-digit number>";
+
+  test.each<[what: string, name: string, message: string | undefined, reason: string, next: number]>([
+    ["a lightweight tag", "000043", undefined, IS_LIGHTWEIGHT, 44],
+    ["a lightweight tag with another number", "000050", undefined, IS_LIGHTWEIGHT, 43],
+    ["the highest number of all", "999999", undefined, IS_LIGHTWEIGHT, 43],
+    ["a number with more digits", "999999999999999", undefined, IS_LIGHTWEIGHT, 43],
+    ["a record whose number has seven digits", "1000000", COPIED, WRONG_NAME, 43],
+    ["somebody's annotated tag", "000043", "hello", "its message does not end with a block of trailers", 44],
     [
       "a record of a later format",
-      "release/production/000043",
-      formatRecord(record(43), "").replace("Kiln-Record: 1", "Kiln-Record: 2"),
+      "000043",
+      LATER_FORMAT,
       "its format is Kiln-Record: 2; this version reads 1",
-      43,
+      44,
     ],
     [
       "a copied record",
-      "release/production/000043",
-      formatRecord(record(42), ""),
+      "000043",
+      COPIED,
       "its trailers say release 42 of production, its name release/production/000043",
-      43,
+      44,
     ],
-    [
-      "a tag of another form",
-      "release/production/v2",
-      "hello",
-      "its name is not <prefix>/<environment>/<six-digit number>",
-      42,
-    ],
-    [
-      "a deeper tag",
-      "release/production/x/000099",
-      formatRecord(record(99, { tag: { prefix: "release/production", environment: "x", number: 99 } }), ""),
-      "it is below another path",
-      42,
-    ],
-  ])("ignores %s with a notice, and leaves its number alone", async (_, name, message, reason, highest) => {
+    ["a tag of another form", "v2", "hello", WRONG_NAME, 43],
+    ["a deeper tag", "x/000099", DEEPER, "it is below another path", 43],
+    ["a tag below the next record's name", "000043/x", "hello", "it is below another path", 44],
+  ])("ignores %s with a notice: it raises no number", async (_, name, message, reason, next) => {
     push(record(42));
-    repository.push(name, message, COMMIT);
-    expect(await read()).toStrictEqual({ newest: record(42), records: [record(42)], highestNumber: highest });
-    expect(log.lines).toStrictEqual([`notice: The tag ${name} is no record: ${reason}. It is ignored.`]);
+    const full = `release/production/${name}`;
+    repository.push(full, message, COMMIT);
+    expect(await read()).toMatchObject({
+      newest: record(42),
+      records: [record(42)],
+      highestNumber: 42,
+      nextNumber: next,
+    });
+    expect(log.lines).toStrictEqual([`notice: The tag ${full} is no record: ${reason}. It is ignored.`]);
   });
 
-  test("ignores a record on another commit than it says", async () => {
+  test("ignores a record on another commit than it says, and names it as one that it cannot read", async () => {
     repository.push("release/production/000001", formatRecord(record(1), ""), "f".repeat(40));
-    expect(await read()).toStrictEqual({ newest: undefined, records: [], highestNumber: 1 });
+    expect(await read()).toMatchObject({
+      newest: undefined,
+      highestNumber: 0,
+      nextNumber: 2,
+      unreadable: ["release/production/000001"],
+    });
     expect(log.lines[0]).toContain(`it is on commit ${"f".repeat(40)}`);
+  });
+
+  test("steps over several names that are taken", async () => {
+    push(record(4));
+    for (const name of ["000005", "000006/x", "000007", "000009"])
+      repository.push(`release/production/${name}`, undefined, COMMIT);
+    expect(await read()).toMatchObject({ highestNumber: 4, nextNumber: 8, unreadable: [] });
+  });
+
+  test("leaves out another application's records, whose numbers are taken all the same", async () => {
+    push(record(41));
+    push(record(42, { application: "shop" }));
+    expect(await read()).toMatchObject({
+      newest: record(41),
+      records: [record(41)],
+      highestNumber: 42,
+      nextNumber: 43,
+    });
+    expect(log.lines).toStrictEqual([
+      "notice: The record release/production/000042 is of another application, shop, not of web. It is ignored.",
+    ]);
+  });
+});
+
+describe("whether a release can be recorded", () => {
+  const obstacles = async () =>
+    (await recordObstacles(repository, OWNER, "production", (await read()) ?? EMPTY_PAGE)).map(
+      ({ message }) => message,
+    );
+
+  test("is nothing to ask for where there is a record", async () => {
+    push(record(1));
+    const page = (await read()) ?? EMPTY_PAGE;
+    repository.readRefs = () => Promise.reject(new Error("asked"));
+    expect(await recordObstacles(repository, OWNER, "production", page)).toEqual([]);
+  });
+
+  test("is so where there is no tag at all", async () => {
+    expect(await obstacles()).toEqual([]);
+  });
+
+  test.each(["release", "release/production"])("the tag %s is in the way", async (name) => {
+    repository.push(name, undefined, COMMIT);
+    expect(await obstacles()).toEqual([
+      `The tag ${name} keeps git from creating records below release/production/: no release to production could be recorded`,
+    ]);
+  });
+
+  test("a prefix of several segments is looked at whole", async () => {
+    repository.push("release/api", "hello", COMMIT);
+    const owner = { name: "web", recordPrefix: "release/api" };
+    const found = await recordObstacles(repository, owner, "production", EMPTY_PAGE);
+    expect(found.map(({ message }) => message.slice(0, 30))).toEqual(["The tag release/api keeps git "]);
+  });
+
+  test("no number is left after the last one", async () => {
+    push(record(999_998));
+    expect(await obstacles()).toEqual([]);
+    push(record(999_999));
+    expect(await obstacles()).toEqual([
+      "No release number of production is left: the highest tag below release/production/ is 999999, and 999999 is the last",
+    ]);
   });
 });
 
@@ -145,7 +220,7 @@ describe("ledgers whose names would be mixed up", () => {
     return record(1, { tag });
   };
   const readFrom = (prefix: string, environments = ["api"]) =>
-    readLedger(repository, prefix, environments, log);
+    readLedger(repository, { ...OWNER, recordPrefix: prefix }, environments, log);
 
   test.each([
     ["release/api", "release/api/000001"],
@@ -291,6 +366,23 @@ describe.each([
   test("of the same run, but another image, takes the next number", async () => {
     push(record(42, { imageDigest: `sha256:${"d".repeat(64)}` }));
     expect((await append(record(42))).tag.number).toBe(43);
+  });
+
+  test("takes the next number where somebody pushed a tag below its name meanwhile", async () => {
+    // What GitHub answers to an atomic change does not say why: the REST request for the ref does.
+    repository.updateRefs = async () => "unsupported";
+    const create = repository.createRef.bind(repository);
+    repository.createRef = async (ref, sha) => {
+      if (ref.endsWith("000042")) throw new RemoteError("in the way", { code: "name-conflict" });
+      return create(ref, sha);
+    };
+    expect((await append(record(42))).tag.number).toBe(43);
+  });
+
+  test("never gets a number that no reader accepts", async () => {
+    push(record(999_999, { run: "another" }));
+    await expect(append(record(999_999))).rejects.toThrow("could be claimed in 1 tries, up to 999999");
+    expect(repository.refs.size).toBe(1);
   });
 
   test("is given up after 20 numbers that others have", async () => {

@@ -85,7 +85,7 @@ export const recordsWith = (text: fc.Arbitrary<string>): fc.Arbitrary<ReleaseRec
     {
       application: segment,
       tag: fc.record(
-        { prefix: segment, environment: segment, number: fc.integer({ min: 1, max: 9_999_999 }) },
+        { prefix: segment, environment: segment, number: fc.integer({ min: 1, max: 999_999 }) },
         PLAIN,
       ),
       kind: fc.constantFrom("deploy", "promotion", "rollback"),

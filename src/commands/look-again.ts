@@ -23,7 +23,7 @@ export async function lookAgain(
 ): Promise<Settled> {
   const { name } = order.environment;
   const [pages, gone] = await Promise.all([
-    readLedger(ports.repository, order.request.application.recordPrefix, [name], ports.log),
+    readLedger(ports.repository, order.request.application, [name], ports.log),
     imageIsGone(before, ports),
   ]);
   const moved = pages.get(name)?.highestNumber !== before.situation.ledger.highestNumber;

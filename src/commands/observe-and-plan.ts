@@ -1,7 +1,11 @@
+import { targetName } from "../domain/application.ts";
 import { KilnError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
-import { readLedger } from "../release/ledger.ts";
+import { EMPTY_PAGE, type LedgerPage, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
+import { recordObstacles } from "../release/recordable.ts";
+import { existingGroups } from "../rollout/existing-groups.ts";
+import type { Finding } from "../rollout/preflight.ts";
 import { observeSurroundings } from "../rollout/surroundings.ts";
 import { alreadyRuns, observeTarget, type TargetState } from "../rollout/target-state.ts";
 import { withChanges } from "./changes.ts";
@@ -71,12 +75,14 @@ async function observe(order: ReleaseOrder, ports: Ports): Promise<Situation> {
   const { application } = order.request;
   const { name, targets } = order.environment;
   const names = application.environments.map((environment) => environment.name);
-  const pages = await readLedger(ports.repository, application.recordPrefix, names, ports.log);
-  const [states, image] = await Promise.all([
+  const pages = await readLedger(ports.repository, application, names, ports.log);
+  const page = pages.get(name) ?? EMPTY_PAGE;
+  const [states, image, ...found] = await Promise.all([
     Promise.all(targets.map((target) => observeTarget(ports.awsOf(order.environment), target))),
     order.source.choose(),
+    ledgerFindings(page.newest, order, ports),
+    recordFindings(page, order, ports),
   ]);
-  refuseForeignLedger(pages.get(name)?.newest, application.name);
   const [observed, baseImage] = await Promise.all([
     Promise.all(
       states.map(async (state) => {
@@ -90,7 +96,8 @@ async function observe(order: ReleaseOrder, ports: Ports): Promise<Situation> {
     baseImageNews(image, states, order, ports),
   ]);
   return {
-    ledger: pages.get(name) ?? { newest: undefined, records: [], highestNumber: 0 },
+    ledger: page,
+    ledgerFindings: found.flat(),
     elsewhere: [...pages].flatMap(([other, page]) => (other === name ? [] : (page.newest ?? []))),
     targets: observed,
     image,
@@ -130,14 +137,53 @@ async function withSurroundings(
   return { state, surroundings: await observeSurroundings(ports.awsOf(environment), state, wanted) };
 }
 
-/** Two applications in one repository whose environments have one name would take each other's releases for their own. */
-function refuseForeignLedger(newest: ReleaseRecord | undefined, application: string): void {
-  if (newest === undefined || newest.application === application) return;
-  throw new KilnError(
-    `The newest release of ${newest.tag.environment}, ${formatReleaseTag(newest.tag)}, is of another application: ${newest.application}, not ${application}`,
-    {
-      state: "Nothing was changed.",
-      next: "Give each application of the repository a `record-prefix` of its own in its config file.",
-    },
-  );
+/**
+ * What speaks against recording this release. A rollback goes on all the same: a service that is back counts for more than
+ * its record, and the run ends red where that cannot be written.
+ */
+async function recordFindings(
+  page: LedgerPage,
+  { request, environment, kind }: ReleaseOrder,
+  { repository }: Ports,
+): Promise<readonly Finding[]> {
+  const obstacles = await recordObstacles(repository, request.application, environment.name, page);
+  return obstacles.map((obstacle) => ({ ...obstacle, fatal: kind !== "rollback" }));
+}
+
+/**
+ * A newest record whose targets are all different from the configured ones is another ledger's: two config files of one
+ * application whose environments have one name would take each other's releases for their own. Groups that do not exist
+ * any more were renamed or replaced.
+ */
+async function ledgerFindings(
+  newest: ReleaseRecord | undefined,
+  { environment }: ReleaseOrder,
+  ports: Ports,
+): Promise<readonly Finding[]> {
+  if (newest === undefined || newest.targets.length === 0) return [];
+  const configured = new Set(environment.targets.map(targetName));
+  const recorded = newest.targets.map(({ region, group }) => ({ region, autoScalingGroup: group }));
+  if (recorded.some((target) => configured.has(targetName(target)))) return [];
+  const existing = await existingGroups(ports.awsOf(environment), recorded);
+  const name = formatReleaseTag(newest.tag);
+  const groups = (existing.length > 0 ? existing : recorded.map(targetName)).join(", ");
+  const remedies = {
+    fatal: `If another config file of the repository releases to ${environment.name}, give each its own \`record-prefix\`. If you moved ${environment.name} to other groups, delete the old ones, or choose another \`record-prefix\`. If no run of yours wrote ${name}, delete that tag.`,
+    warning: "If the groups were renamed or replaced, that is as it should be.",
+  };
+  return existing.length > 0
+    ? [
+        {
+          fatal: true,
+          message: `The newest release of ${environment.name}, ${name}, is on ${groups}, not on the configured targets: ${[...configured].join(", ")}`,
+          remedy: remedies.fatal,
+        },
+      ]
+    : [
+        {
+          fatal: false,
+          message: `The newest release of ${environment.name}, ${name}, is on groups that do not exist any more: ${groups}`,
+          remedy: remedies.warning,
+        },
+      ];
 }

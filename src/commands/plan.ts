@@ -44,6 +44,8 @@ export interface ObservedTarget {
 /** What was read about an environment before anything is decided. */
 export interface Situation {
   readonly ledger: LedgerPage;
+  /** What speaks against releasing on top of that ledger, or against the next record in it. */
+  readonly ledgerFindings?: readonly Finding[];
   /** The newest releases of the other environments. */
   readonly elsewhere: readonly ReleaseRecord[];
   /** In the environment's order. */
@@ -121,17 +123,19 @@ export function planRelease(situation: Situation, wish: Wish): ReleasePlan {
   const tag: ReleaseTag = {
     prefix: wish.recordPrefix,
     environment: wish.environment.name,
-    number: ledger.highestNumber + 1,
+    number: ledger.nextNumber,
   };
+  const record = rollOut || !recorded || wish.alwaysRecord === true;
   const base = {
     image,
     targets,
     tag,
     rollOut,
-    record: rollOut || !recorded || wish.alwaysRecord === true,
-    findings: targets
-      .flatMap(({ findings }) => findings)
-      .toSorted((a, b) => Number(b.fatal) - Number(a.fatal)),
+    record,
+    findings: [
+      ...(record ? (situation.ledgerFindings ?? []) : []),
+      ...targets.flatMap(({ findings }) => findings),
+    ].toSorted((a, b) => Number(b.fatal) - Number(a.fatal)),
   };
   return { ...base, lines: describe(base, situation, wish) };
 }

@@ -13,7 +13,7 @@ export async function promote(request: PromoteRequest, ports: Ports): Promise<vo
   const [environment] = request.environments;
   if (environment === undefined) throw new Error("a promotion to no environment");
   const { from } = request;
-  const pages = await readLedger(ports.repository, request.application.recordPrefix, [from], ports.log);
+  const pages = await readLedger(ports.repository, request.application, [from], ports.log);
   const record = pages.get(from)?.newest;
   if (record === undefined) {
     throw new KilnError(`${from} has no release yet that could be promoted to ${environment.name}`, {

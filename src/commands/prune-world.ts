@@ -103,7 +103,7 @@ async function readRecords(application: Application, ports: Ports): Promise<Ledg
   const names = application.environments.map(({ name }) => name);
   let ledger: Ledger;
   try {
-    ledger = await readLedger(ports.repository, application.recordPrefix, names, ports.log, HISTORY_READ);
+    ledger = await readLedger(ports.repository, application, names, ports.log, HISTORY_READ);
   } catch (error) {
     if (!(error instanceof KilnError) || error instanceof CancelledError) throw error;
     throw new KilnError("Nothing was pruned: the records could not be read", {
@@ -112,16 +112,13 @@ async function readRecords(application: Application, ports: Ports): Promise<Ledg
       cause: error,
     });
   }
-  const unread = [...ledger].find(
-    ([, { newest, highestNumber }]) => highestNumber > (newest?.tag.number ?? 0),
-  );
-  if (unread === undefined) return ledger;
-  const [name, { highestNumber }] = unread;
+  const unread = [...ledger].flatMap(([, { unreadable }]) => unreadable);
+  if (unread.length === 0) return ledger;
   throw new KilnError(
-    `Nothing was pruned: the tag of release ${highestNumber} of ${name} is no record that this version of Kiln reads`,
+    `Nothing was pruned: this version of Kiln cannot read the newest record of an environment: ${unread.join(", ")}`,
     {
       state: "A newer version may have written it: the images that it names would not be known.",
-      next: "Use the version of Kiln that releases there. A tag that is no record at all is in the way until the next release.",
+      next: "Use the version of Kiln that releases there. If no run of yours wrote that tag, delete it.",
     },
   );
 }
@@ -211,7 +208,11 @@ export async function whatMoved(
   const locks = await Promise.all(names.map(async (name) => ports.repository.readRef(refOf(name))));
   const held = names.find((_, index) => locks[index] !== undefined);
   if (held !== undefined) return `a release to ${held} is under way: ${refOf(held)} is held`;
-  const ledger = await readLedger(ports.repository, application.recordPrefix, names, quiet, HISTORY_READ);
-  const moved = names.find((name) => ledger.get(name)?.highestNumber !== before.get(name)?.highestNumber);
+  const ledger = await readLedger(ports.repository, application, names, quiet, HISTORY_READ);
+  const newestOf = (pages: Ledger, name: string): string => {
+    const { highestNumber = 0, unreadable = [] } = pages.get(name) ?? {};
+    return [highestNumber, ...unreadable].join(" ");
+  };
+  const moved = names.find((name) => newestOf(ledger, name) !== newestOf(before, name));
   return moved && `${moved} got release ${ledger.get(moved)?.highestNumber ?? 0} meanwhile`;
 }

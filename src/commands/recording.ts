@@ -56,6 +56,7 @@ export async function writeRecord(
   }
 }
 
+/** GitHub's own reason and its remedy are part of the error: a ruleset's refusal is nothing that running again mends. */
 function notRecorded(cause: unknown, draft: ReleaseRecord, environment: string): KilnError {
   const message = `${environment} was rolled out, not recorded: ${cause instanceof Error ? cause.message : String(cause)}`;
   if (cause instanceof TakenOverError) {
@@ -65,9 +66,12 @@ function notRecorded(cause: unknown, draft: ReleaseRecord, environment: string):
       cause,
     });
   }
+  const { state, next } = cause instanceof KilnError ? cause : { state: undefined, next: undefined };
   return new KilnError(message, {
-    state: `The environment runs ${draft.imageName}. The whole record is in the job summary.`,
-    next: "Mend what the message names, then run the job again: it writes the record without rolling out again.",
+    state: [`The environment runs ${draft.imageName}. The whole record is in the job summary.`, state]
+      .filter((text) => text !== undefined)
+      .join("\n"),
+    next: `${next ?? "Fix what the message names."} Then run the job again: it writes the record without rolling out again.`,
     cause,
   });
 }
@@ -81,14 +85,14 @@ function draftRecord(
   order: ReleaseOrder,
   { inventory }: Told,
 ): ReleaseRecord {
-  const { newest, highestNumber } = situation.ledger;
+  const { newest, nextNumber } = situation.ledger;
   const { run, application } = order.request;
   const home = homeOf(order.environment);
   const image = images.get(home);
   if (image === undefined) throw new Error(`a release without an image in ${home}`);
   return {
     application: application.name,
-    tag: { ...plan.tag, number: highestNumber + 1 },
+    tag: { ...plan.tag, number: nextNumber },
     kind: order.kind,
     commit: order.commit,
     version: order.version,

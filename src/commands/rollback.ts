@@ -5,7 +5,7 @@ import { formatReleaseTag, parseReleaseTag } from "../domain/release-tag.ts";
 import { findByIds } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
 import { chooseRestore, originOf } from "../release/history.ts";
-import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
+import { EMPTY_PAGE, HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
 import type { ReleaseRecord } from "../release/record.ts";
 import { deleteAbortMarker } from "../release/abort-marker.ts";
 import { alreadyRuns, observeTarget, type TargetState } from "../rollout/target-state.ts";
@@ -81,13 +81,13 @@ function sayIfNothingChanges(
 /** The ledger first: what the targets show is then no older than what it says. */
 async function look(
   environment: Environment,
-  { application: { recordPrefix } }: RollbackRequest,
+  { application }: RollbackRequest,
   ports: Ports,
 ): Promise<{ readonly page: LedgerPage; readonly states: readonly TargetState[] }> {
   const { name, targets } = environment;
-  const pages = await readLedger(ports.repository, recordPrefix, [name], ports.log, HISTORY_READ);
+  const pages = await readLedger(ports.repository, application, [name], ports.log, HISTORY_READ);
   const states = await Promise.all(targets.map((target) => observeTarget(ports.awsOf(environment), target)));
-  return { page: pages.get(name) ?? { newest: undefined, records: [], highestNumber: 0 }, states };
+  return { page: pages.get(name) ?? EMPTY_PAGE, states };
 }
 
 /** An earlier attempt of this very run came as far as the record: going back once more would be one release too many. */

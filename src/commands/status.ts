@@ -21,7 +21,7 @@ import type { StatusRequest } from "./request.ts";
 export async function status(request: StatusRequest, ports: Ports): Promise<void> {
   const { application, environments } = request;
   const names = environments.map((environment) => environment.name);
-  const pages = await readLedger(ports.repository, application.recordPrefix, names, ports.log);
+  const pages = await readLedger(ports.repository, application, names, ports.log);
   const records = new Map(environments.map(({ name }) => [name, pages.get(name)?.newest]));
   const regions = new Set(environments.flatMap(({ targets }) => targets.map((target) => target.region)));
   const [images, states] = await Promise.all([

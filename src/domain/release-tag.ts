@@ -2,7 +2,7 @@
 export interface ReleaseTag {
   readonly prefix: string;
   readonly environment: string;
-  /** From 1. */
+  /** From 1 to {@link LAST_NUMBER}. */
   readonly number: number;
 }
 
@@ -18,8 +18,13 @@ export const ledgerPath = ({ prefix, environment }: LedgerKey): string => `${pre
 
 export const DEFAULT_RECORD_PREFIX = "release";
 
-/** Zero-padded so that names sort by age everywhere. */
+/**
+ * Zero-padded so that names sort by age everywhere. Never more: a seventh digit would sort before the sixth
+ * (`1000000` before `999999`), and anybody can push a tag with a number so high that no next one is exact.
+ */
 const DIGITS = 6;
+/** The highest number that a release can have. */
+export const LAST_NUMBER = 10 ** DIGITS - 1;
 
 export function formatReleaseTag(tag: ReleaseTag): string {
   return `${tag.prefix}/${tag.environment}/${String(tag.number).padStart(DIGITS, "0")}`;
@@ -27,13 +32,11 @@ export function formatReleaseTag(tag: ReleaseTag): string {
 
 /** The tag that a name means, or undefined where it is not one of ours (somebody else's tag under the prefix). */
 export function parseReleaseTag(name: string): ReleaseTag | undefined {
-  const match = /^(.+)\/([^/]+)\/(\d{6,15})$/.exec(name);
+  const match = /^(.+)\/([^/]+)\/(\d{6})$/.exec(name);
   const [, prefix, environment, digits] = match ?? [];
   if (prefix === undefined || environment === undefined || digits === undefined) return undefined;
   const tag = { prefix, environment, number: Number(digits) };
-  // One name a number: 0000042 is not release 42.
-  const isOurs = isRecordPrefix(prefix) && isRefSegment(environment);
-  return tag.number > 0 && formatReleaseTag(tag) === name && isOurs ? tag : undefined;
+  return tag.number > 0 && isRecordPrefix(prefix) && isRefSegment(environment) ? tag : undefined;
 }
 
 const MAX_PREFIX_SEGMENTS = 5;

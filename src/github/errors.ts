@@ -1,6 +1,11 @@
 import { KilnError, RemoteError } from "../domain/errors.ts";
 import { headerOf, RateLimitError, statusOf } from "./answers.ts";
 
+/** The code of a ref that git cannot create beside another one: `release/dev/000001` beside `release/dev`. */
+export const NAME_CONFLICT = "name-conflict";
+/** The code of a request that a ruleset refuses. */
+export const RULE_VIOLATION = "rule-violation";
+
 /**
  * An error of the client as one that the person on call can act on.
  * @param what the request in words: `create refs/tags/release/dev/000001`
@@ -33,6 +38,38 @@ export function translate(error: unknown, what: string, repository: string): unk
       cause: error,
       state: `Could not ${what}. ${said}`,
       next: "Check the `token` input and that the job has `permissions: contents: write`.",
+    });
+  }
+  return refused(error, what, repository, said);
+}
+
+/** In GitHub's words: rulesets' refusals begin so; the other is reported in microsoft/vscode-remote-repositories-github#122. */
+const RULE_VIOLATIONS = /^Repository rule violations found\s*/;
+const UPDATE_FAILED = "Reference update failed";
+
+/** An answer that tells what GitHub objects to in its message. */
+function refused(error: Error, what: string, repository: string, said: string): RemoteError {
+  const { message } = error;
+  const status = statusOf(error);
+  if (status === 422 && RULE_VIOLATIONS.test(message)) {
+    const reasons = message
+      .replace(RULE_VIOLATIONS, "")
+      .split(/\s*\n\s*/)
+      .filter((line) => line !== "" && !line.startsWith("- https://docs.github.com/"))
+      .join(" ");
+    return new RemoteError(`A ruleset of ${repository} forbids to ${what}: ${reasons || message.trim()}`, {
+      code: RULE_VIOLATION,
+      cause: error,
+      state: said,
+      next: "See the active rulesets in the repository's settings, under Rules, and those of its organization. Add whoever owns the token to the ruleset's bypass list, or pass the token of a GitHub App that is on it as `token`.",
+    });
+  }
+  if (status === 422 && message.startsWith(UPDATE_FAILED)) {
+    return new RemoteError(`Could not ${what} in ${repository}: another ref is above or below that name`, {
+      code: NAME_CONFLICT,
+      cause: error,
+      state: said,
+      next: `List the refs that begin alike with \`git ls-remote origin\`, and delete or rename the one in the way.`,
     });
   }
   return new RemoteError(`Could not ${what} in ${repository}`, {

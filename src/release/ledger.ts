@@ -1,12 +1,15 @@
-import { KilnError } from "../domain/errors.ts";
+import type { Application } from "../domain/application.ts";
+import { hasCode, KilnError } from "../domain/errors.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import {
   formatReleaseTag,
+  LAST_NUMBER,
   type LedgerKey,
   ledgerPath,
   ledgersAbove,
   parseReleaseTag,
 } from "../domain/release-tag.ts";
+import { NAME_CONFLICT } from "../github/errors.ts";
 import type { TagRef } from "../github/read-refs.ts";
 import type { Repository } from "../github/repository.ts";
 import type { HeldLock } from "./held-lock.ts";
@@ -17,27 +20,50 @@ const RECORDS_READ = 20;
 /** Records that a rollback chooses from; the most that GitHub gives in one request. */
 export const HISTORY_READ = 100;
 
-/** The newest releases of an environment, and the highest number that is taken there. */
+/** Whose records a ledger holds, and where. */
+export type LedgerOwner = Pick<Application, "name" | "recordPrefix">;
+
+/** The newest releases of an environment, and the number that the next one gets. */
 export interface LedgerPage {
+  /** The newest record of this application. */
   readonly newest: ReleaseRecord | undefined;
-  /** Newest first. */
+  /** The records of this application, newest first. */
   readonly records: readonly ReleaseRecord[];
-  /** 0 where there is no record; other people's tags of that form count, since their number is taken. */
+  /** The highest number of a record, whichever application wrote it; 0 if there is none. */
   readonly highestNumber: number;
+  /** The number of the next record: no tag has its name, or a name below it. More than LAST_NUMBER: none is left. */
+  readonly nextNumber: number;
+  /** The annotated tags, newer than the newest record, that are named like records and cannot be read as one. */
+  readonly unreadable: readonly string[];
+  /** How many tags were read, whatever they are. */
+  readonly tags: number;
+  /** There may be older tags that were not read. */
+  readonly cut: boolean;
 }
 
+export const EMPTY_PAGE: LedgerPage = {
+  newest: undefined,
+  records: [],
+  highestNumber: 0,
+  nextNumber: 1,
+  unreadable: [],
+  tags: 0,
+  cut: false,
+};
+
 /**
- * Reads the newest records of several environments in one request, whatever the history's length; in a second one where
- * other tags, whose names sort behind numbers, hide the records of an environment.
- * @throws KilnError if they hide them all the same, or another ledger's records have names like this one's
+ * Reads the newest records of several environments in one request, whatever the history's length. A second request is
+ * made only if other tags, whose names sort behind numbers, hide the records of an environment.
+ * @throws KilnError if they still hide them, or another ledger's records have names like this one's
  */
 export async function readLedger(
   repository: Repository,
-  prefix: string,
+  owner: LedgerOwner,
   environments: readonly string[],
   log: Log,
   count = RECORDS_READ,
 ): Promise<ReadonlyMap<string, LedgerPage>> {
+  const { recordPrefix: prefix } = owner;
   const refPrefix = (environment: string): string => `refs/tags/${ledgerPath({ prefix, environment })}/`;
   // Numbers count from 1, and records are never deleted: the first one shows that a ledger is in use.
   const above = ledgersAbove(prefix).map((key) => `refs/tags/${formatReleaseTag({ ...key, number: 1 })}`);
@@ -48,9 +74,10 @@ export async function readLedger(
   const hidden: string[] = [];
   for (const environment of environments) {
     const refs = seen.tags.get(refPrefix(environment)) ?? [];
-    const page = toPage(`${prefix}/${environment}`, refs, log);
+    const cut = refs.length >= count;
+    const page = { ...toPage(`${prefix}/${environment}`, refs, owner, log), tags: refs.length, cut };
     pages.set(environment, page);
-    if (page.newest === undefined && refs.length >= count) hidden.push(environment);
+    if (page.highestNumber === 0 && cut) hidden.push(environment);
     if (page.highestNumber > 0 || (hidden.includes(environment) && count < HISTORY_READ)) continue;
     const below = refs.find((ref) => isBelow({ prefix, environment }, ref));
     if (below !== undefined)
@@ -58,7 +85,7 @@ export async function readLedger(
   }
   if (hidden.length === 0) return pages;
   if (count >= HISTORY_READ) throw hiddenRecords(prefix, hidden, count);
-  return new Map([...pages, ...(await readLedger(repository, prefix, hidden, log, HISTORY_READ))]);
+  return new Map([...pages, ...(await readLedger(repository, owner, hidden, log, HISTORY_READ))]);
 }
 
 /** Whether a tag is a record of a ledger whose prefix is the whole name of this one. */
@@ -83,29 +110,79 @@ function hiddenRecords(prefix: string, environments: readonly string[], count: n
   });
 }
 
-function toPage(path: string, refs: readonly TagRef[], log: Log): LedgerPage {
-  const records: ReleaseRecord[] = [];
-  let highestNumber = 0;
-  for (const { name, tag } of refs) {
-    const fullName = `${path}/${name}`;
-    const deeper = name.includes("/");
-    const releaseTag = deeper ? undefined : parseReleaseTag(fullName);
-    highestNumber = Math.max(highestNumber, releaseTag?.number ?? 0);
-    const record =
-      tag === undefined || deeper
-        ? new NotARecord(deeper ? "it is below another path" : "it is a lightweight tag")
-        : parseRecord(fullName, tag.message, tag.target);
-    if (record instanceof NotARecord)
-      log.notice(`The tag ${fullName} is no record: ${record.reason}. It is ignored.`);
-    else records.push(record);
-  }
-  records.sort((a, b) => b.tag.number - a.tag.number);
-  return { newest: records[0], records, highestNumber };
+/** What one tag below an environment's path is. */
+type TagReading =
+  | { readonly kind: "record"; readonly record: ReleaseRecord }
+  | { readonly kind: "other"; readonly why: string; readonly annotated: boolean };
+
+function readTag(fullName: string, { name, tag }: TagRef): TagReading {
+  if (name.includes("/")) return { kind: "other", why: "it is below another path", annotated: false };
+  if (tag === undefined) return { kind: "other", why: "it is a lightweight tag", annotated: false };
+  const record = parseRecord(fullName, tag.message, tag.target);
+  if (!(record instanceof NotARecord)) return { kind: "record", record };
+  return { kind: "other", why: record.reason, annotated: parseReleaseTag(fullName) !== undefined };
 }
 
-/** The highest number that a ledger's tags have; 0 if there is none. */
+/** Only records raise the number: anybody who can push can create other tags, with any number in their name. */
+function toPage(
+  path: string,
+  refs: readonly TagRef[],
+  owner: LedgerOwner,
+  log: Log,
+): Omit<LedgerPage, "tags" | "cut"> {
+  const records: ReleaseRecord[] = [];
+  const unread: string[] = [];
+  let highestNumber = 0;
+  for (const ref of refs) {
+    const fullName = `${path}/${ref.name}`;
+    const reading = readTag(fullName, ref);
+    if (reading.kind === "other") {
+      if (reading.annotated) unread.push(fullName);
+      log.notice(`The tag ${fullName} is no record: ${reading.why}. It is ignored.`);
+      continue;
+    }
+    const { record } = reading;
+    highestNumber = Math.max(highestNumber, record.tag.number);
+    if (record.application === owner.name) records.push(record);
+    else
+      log.notice(
+        `The record ${fullName} is of another application, ${record.application}, not of ${owner.name}. It is ignored.`,
+      );
+  }
+  records.sort((a, b) => b.tag.number - a.tag.number);
+  const taken = new Set(refs.map(({ name }) => name.split("/")[0]));
+  let nextNumber = highestNumber + 1;
+  while (taken.has(String(nextNumber).padStart(6, "0"))) nextNumber += 1;
+  const unreadable = unread.filter((name) => (parseReleaseTag(name)?.number ?? 0) > highestNumber);
+  return { newest: records[0], records, highestNumber, nextNumber, unreadable };
+}
+
+/**
+ * The tags that keep git from creating any record of an environment: `release` and `release/dev` cannot exist beside
+ * `release/dev/000001`. Where any tag is below the environment's path, none of these can exist, and nothing is asked.
+ * @returns their full names, without `refs/tags/`
+ */
+export async function tagsInTheWay(
+  repository: Repository,
+  { recordPrefix }: LedgerOwner,
+  environment: string,
+  page: Pick<LedgerPage, "tags">,
+): Promise<readonly string[]> {
+  if (page.tags > 0) return [];
+  const segments = `${recordPrefix}/${environment}`.split("/");
+  const names = segments.map((_, index) => segments.slice(0, index + 1).join("/"));
+  const refs = names.map((name) => `refs/tags/${name}`);
+  const seen = await repository.readRefs({ prefixes: [], count: 0, refs });
+  return names.filter((name) => seen.refs.get(`refs/tags/${name}`) !== undefined);
+}
+
+/** The highest number of a ledger's records among some of its tags; 0 if none of them is a record. */
 export function highestNumber(key: LedgerKey, refs: readonly TagRef[]): number {
-  return Math.max(0, ...refs.map(({ name }) => parseReleaseTag(`${ledgerPath(key)}/${name}`)?.number ?? 0));
+  const numbers = refs.map((ref) => {
+    const reading = readTag(`${ledgerPath(key)}/${ref.name}`, ref);
+    return reading.kind === "record" ? reading.record.tag.number : 0;
+  });
+  return Math.max(0, ...numbers);
 }
 
 /** Numbers tried before giving up: that many others would have to release to the environment in the same seconds. */
@@ -135,8 +212,9 @@ export async function appendRecord(
   { repository, clock, lock, guard }: RecordTools,
 ): Promise<ReleaseRecord> {
   const first = record.tag.number;
+  const last = Math.min(first + MAX_CLAIMS - 1, LAST_NUMBER);
   let { previous } = record;
-  for (let number = first; number < first + MAX_CLAIMS; number += 1) {
+  for (let number = first; number <= last; number += 1) {
     const candidate: ReleaseRecord = { ...record, previous, tag: { ...record.tag, number } };
     const name = formatReleaseTag(candidate.tag);
     const ref = `refs/tags/${name}`;
@@ -145,7 +223,9 @@ export async function appendRecord(
     const written = await lock.releaseWith([{ ref, from: undefined, to: sha }]);
     if (written === "updated") return candidate;
     await lock.confirm(await repository.readRef(lock.ref), "What this run rolled out is not recorded.");
-    if (written === "unsupported" && (await repository.createRef(ref, sha)) === "created") return candidate;
+    const claimed = written === "unsupported" ? await claim(repository, ref, sha) : "exists";
+    if (claimed === "created") return candidate;
+    if (claimed === "blocked") continue;
     const taken = await readRecord(repository, name, clock);
     if (taken === undefined) continue;
     // The images too: a re-run of the same job may release something else.
@@ -153,9 +233,27 @@ export async function appendRecord(
     await guard?.(taken);
     previous = name;
   }
+  const { prefix, environment } = record.tag;
   throw new KilnError(
-    `No release number of ${record.tag.environment} could be claimed in ${MAX_CLAIMS} tries`,
+    `No release number of ${environment} could be claimed in ${last - first + 1} tries, up to ${last}`,
+    {
+      next: `See which tags are in the way: \`git ls-remote --tags origin '${prefix}*'\`. Delete those that are no records, then run the job again.`,
+    },
   );
+}
+
+/** Creates a record's ref; `blocked` if somebody has pushed a tag below its name since the ledger was read. */
+async function claim(
+  repository: Repository,
+  ref: string,
+  sha: string,
+): Promise<"created" | "exists" | "blocked"> {
+  try {
+    return await repository.createRef(ref, sha);
+  } catch (error) {
+    if (hasCode(error, NAME_CONFLICT)) return "blocked";
+    throw error;
+  }
 }
 
 /** Looks at a tag that is taken, and may be so new that not every server of GitHub's shows it. */

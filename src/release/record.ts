@@ -1,4 +1,5 @@
 import { isDigest, isImageId, type Digest, type ImageId } from "../domain/image.ts";
+import { REGION } from "../domain/application.ts";
 import { formatReleaseTag, parseReleaseTag, type ReleaseTag } from "../domain/release-tag.ts";
 
 /** What a release is: since then, this environment runs this image. */
@@ -266,7 +267,7 @@ class Trailers {
     const images: Record<string, ImageId> = {};
     for (const value of this.all(key)) {
       const [region = "", id = "", ...rest] = value.split(" ");
-      if (!/^[a-z0-9-]+$/.test(region) || !isImageId(id) || rest.length > 0) {
+      if (!REGION.test(region) || !isImageId(id) || rest.length > 0) {
         throw new TrailerError(`its trailer ${key} is not "<region> <ami>": ${value}`);
       }
       if (Object.hasOwn(images, region)) throw new TrailerError(`its trailer ${key} names ${region} twice`);
@@ -301,6 +302,7 @@ class Trailers {
       const [, region, group, launchTemplate, version] = match ?? [];
       if (
         region === undefined ||
+        !REGION.test(region) ||
         group === undefined ||
         launchTemplate === undefined ||
         version === undefined

@@ -99,11 +99,9 @@ export async function requireProof(
   { repository, log }: { readonly repository: Repository; readonly log: Log },
 ): Promise<ReleaseRecord | undefined> {
   if (requires === undefined) return undefined;
-  const pages = await readLedger(repository, application.recordPrefix, [requires], log, HISTORY_READ);
+  const pages = await readLedger(repository, application, [requires], log, HISTORY_READ);
   const page = pages.get(requires);
-  // A record of another application in the same ledger proves nothing of this one.
-  const history = (page?.records ?? []).filter((record) => record.application === application.name);
-  const proof = proofOf(history, required);
+  const proof = proofOf(page?.records ?? [], required);
   if (proof.kind === "proven") return proof.record;
   if (proof.kind === "unverified" && allowUnverified) {
     log.warning(`${requires} ${proof.why}: allowed by \`allow-unverified\``);

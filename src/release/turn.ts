@@ -5,8 +5,8 @@ import type { Repository } from "../github/repository.ts";
 import type { HeldLock } from "./held-lock.ts";
 import { highestNumber } from "./ledger.ts";
 
-/** Tags read to see whether the ledger has moved. */
-const TAGS_READ = 5;
+/** Tags read to see whether the ledger has moved, some more than the newest record: other tags may sort before it. */
+const TAGS_READ = 20;
 
 /**
  * A run's turn to change an environment: it holds the environment's lock, and nothing was released since it planned. Asked
