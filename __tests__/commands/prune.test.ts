@@ -276,9 +276,18 @@ describe("nothing is pruned where something cannot be read", () => {
     const { error, writes } = await stage.prune();
     expect(writes).toEqual([]);
     expect(error).toMatchObject({
-      message: "Nothing was pruned: the tag of release 2 of dev is no record that this version of Kiln reads",
+      message:
+        "Nothing was pruned: this version of Kiln cannot read the newest record of an environment: release/dev/000002",
     });
     stage.record("dev", 3, { "eu-west-1": now });
+    expect((await stage.prune()).error).toBeUndefined();
+  });
+
+  test("but tags that are no record of any version are not in the way", async () => {
+    const { stage } = await withOldImage();
+    await using _ = stage;
+    for (const name of ["000002", "999999", "999999999999999", "next"])
+      stage.repository.push(`release/dev/${name}`, undefined, "c");
     expect((await stage.prune()).error).toBeUndefined();
   });
 });

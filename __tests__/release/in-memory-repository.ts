@@ -157,6 +157,10 @@ export class InMemoryRepository implements Repository {
     );
   }
 
+  async rulesAgainst(): Promise<[]> {
+    return [];
+  }
+
   /** A tag as somebody pushed it: annotated with a message, or lightweight. */
   push(name: string, message: string | undefined, commit: string): void {
     const sha = message === undefined ? commit : `tag-${this.objects.size + 1}`;

@@ -435,7 +435,13 @@ export class ReleaseStage implements AsyncDisposable {
   }
 
   /** A record, as an earlier run left it: the newest one's target is the group on its template's first version. */
-  async record(environment: string, number: number, image: ImageId, group = "web"): Promise<void> {
+  async record(
+    environment: string,
+    number: number,
+    image: ImageId,
+    group = "web",
+    changes: Partial<ReleaseRecord> = {},
+  ): Promise<void> {
     const tag = { prefix: "release", environment, number };
     const record: ReleaseRecord = {
       ...RECORD,
@@ -450,6 +456,7 @@ export class ReleaseStage implements AsyncDisposable {
       ],
       previous: undefined,
       run: "https://github.com/acme/web/actions/runs/999",
+      ...changes,
     };
     const repository = createRepository(this.#octokit(), "acme/web");
     const name = formatReleaseTag(tag);

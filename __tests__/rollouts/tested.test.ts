@@ -89,6 +89,7 @@ describe("an image in service that no release records", () => {
       InstanceType: "t3.small",
     });
     stage.addGroup("other", 2, { launchTemplate: { launchTemplateId: id, version: "1" } });
+    await stage.record("production", 2, stage.oldImage as `ami-${string}`, "other");
     const target = { region: HOME.region, autoScalingGroup: "other" };
     const released = await stage.release(
       [target],
@@ -98,7 +99,7 @@ describe("an image in service that no release records", () => {
     expect((released.error as RolloutError).rolledBack).toBe(false);
     expect(textOf(released)).toContain("which was not released, and could not be reverted");
     expect(stage.sandbox.autoScaling.refreshes("other")).toEqual([]);
-    expect(stage.records()).toEqual(["release/production/000001"]);
+    expect(stage.records()).toEqual(["release/production/000001", "release/production/000002"]);
   });
 });
 

@@ -4,6 +4,7 @@ import { nodeId } from "./endpoint.ts";
 import { git, NO_OBJECT, readObject } from "./git.ts";
 import { graphqlError } from "./ref-listing.ts";
 import type { GitHubRepository, RefUpdate } from "./repository.ts";
+import { violation } from "./rulesets.ts";
 
 /**
  * Which refs `updateRefs` takes: the reference gives `refs/heads/…` and `refs/tags/…` as examples of a GitRefname and does
@@ -63,6 +64,7 @@ async function check(
   if (scope === "heads-and-tags" && !/^refs\/(?:heads|tags)\/./.test(name)) throw refused();
   if ((await git(repository.path, ["check-ref-format", name])).code !== 0) throw refused();
   if (afterOid === NO_OBJECT) return;
+  if (violation(repository.rulesets, token.login, name) !== undefined) throw refused();
   if ((await readObject(repository.path, afterOid)) === undefined) throw refused();
   if (token.permissions.workflows !== true && (await repository.needsWorkflows(afterOid))) throw forbidden();
 }

@@ -4,6 +4,7 @@ import { forbidden, invalid, notFound } from "./errors.ts";
 import type { GitRef } from "./git.ts";
 import { git, listRefs, readObject } from "./git.ts";
 import type { RefOutcome } from "./repository.ts";
+import { violation } from "./rulesets.ts";
 
 /** "REST API endpoints for Git references". */
 const DOCUMENTATION = "https://docs.github.com/rest/git/refs";
@@ -84,6 +85,8 @@ async function createRef(call: Call): Promise<Answer> {
   if (token.permissions.workflows !== true && (await repository.needsWorkflows(sha))) {
     throw forbidden(WRITES);
   }
+  const violated = violation(repository.rulesets, token.login, name);
+  if (violated !== undefined) throw invalid(violated);
   const outcome = await repository.createRef(name, sha);
   if (outcome !== "done") throw invalid(REFUSALS[outcome]);
   const body = refJson(call, { name, oid: sha, type: object.type });

@@ -1,3 +1,4 @@
+import type { Ruleset } from "./rulesets.ts";
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -72,6 +73,8 @@ export class GitHubRepository {
   readonly defaultBranch: string;
   workflowRule: WorkflowRule;
   readonly runs = new Map<number, WorkflowRun>();
+  /** May be added to while running. */
+  readonly rulesets: Ruleset[] = [];
   /** Once true it stays so; saves a process a request. */
   #hasRefs = false;
   #last: Promise<unknown> = Promise.resolve();

@@ -20,6 +20,7 @@ import { IDENTITY_PATH } from "./identity-tokens.ts";
 import { RateLimit } from "./rate-limit.ts";
 import { refEndpoints } from "./refs.ts";
 import type { GitHubRepository } from "./repository.ts";
+import { rulesetEndpoints } from "./rulesets.ts";
 import { tagEndpoints } from "./tags.ts";
 import { treeEndpoints } from "./trees.ts";
 
@@ -50,6 +51,7 @@ export interface GitHubServer {
 const ENDPOINTS: readonly Endpoint[] = [
   ...aboutEndpoints,
   ...refEndpoints,
+  ...rulesetEndpoints,
   ...tagEndpoints,
   ...commitEndpoints,
   ...treeEndpoints,

@@ -1,4 +1,4 @@
-import { RolloutError } from "../domain/errors.ts";
+import { CancelledError, RolloutError } from "../domain/errors.ts";
 import { formatReleaseTag } from "../domain/release-tag.ts";
 import { describeImage } from "../image/catalogue.ts";
 import { whyNotLaunchable } from "../image/trust.ts";
@@ -51,6 +51,7 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<{ re
   const [ready] = await Promise.all([
     order.source.prepare(plan.image),
     proveWayBack(plan, situation, order.request, ports),
+    order.kind === "rollback" ? undefined : warnOfRules(plan, ports),
     plan.targets.some(({ rollOut, unrecorded }) => rollOut || unrecorded)
       ? proveSmokeTest(order.environment.rollout.smokeTest, ports)
       : undefined,
@@ -73,6 +74,22 @@ export async function releaseTo(order: ReleaseOrder, ports: Ports): Promise<{ re
     if (settled.plan.rollOut) await retireVersions(settled, targets, order, ports);
     return { rolledOut: settled.plan.rollOut };
   });
+}
+
+/** GitHub has the last word when the record is written; whether it could be one "no" is best known before. */
+async function warnOfRules({ tag }: ReleasePlan, { repository, log }: Ports): Promise<void> {
+  const name = formatReleaseTag(tag);
+  try {
+    for (const { ruleset, rule } of await repository.rulesAgainst(name))
+      log.warning(
+        `The ruleset "${ruleset}" has the rule ${rule} for ${name}, and does not say that this token may bypass it: the release may not be recorded`,
+      );
+  } catch (error) {
+    if (error instanceof CancelledError) throw error;
+    log.debug(
+      `The rulesets for tags could not be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
 }
 
 /** Says whether what the environment runs now could be restored now: the way back is best proved before it is needed. */

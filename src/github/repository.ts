@@ -5,6 +5,7 @@ import { type GitObjects, gitObjectsOf } from "./git-objects.ts";
 import { readRefs, type RefsSeen, type RefsWanted, type TagRef } from "./read-refs.ts";
 import { type RefChange, RefUpdates, type RefsUpdated } from "./ref-updates.ts";
 import { type Refs, refsOf } from "./refs.ts";
+import { rulesAgainst, type TagRule } from "./rulesets.ts";
 import { type Place, placeOf, told, unlessMissing } from "./requests.ts";
 
 /** How far apart two commits are: what the second one has that the first has not, and the other way round. */
@@ -45,6 +46,8 @@ export interface Repository extends Refs, GitObjects {
   readRefs(wanted: RefsWanted): Promise<RefsSeen>;
   /** Changes several refs in one atomic request. */
   updateRefs(changes: readonly RefChange[]): Promise<RefsUpdated>;
+  /** The active rulesets that may keep this token from creating a tag, as far as the token may read them. */
+  rulesAgainst(tag: string): Promise<readonly TagRule[]>;
 }
 
 export function createRepository(octokit: Octokit, fullName: string): Repository {
@@ -70,6 +73,7 @@ export function createRepository(octokit: Octokit, fullName: string): Repository
     newestTags: async (prefixes, count) => (await read({ prefixes, count })).tags,
     readRefs: read,
     updateRefs: (changes) => updates.apply(changes),
+    rulesAgainst: (tag) => rulesAgainst(place, tag),
   };
 }
 

@@ -10,8 +10,7 @@ export interface RecordObstacle {
 
 /**
  * What keeps git from taking an environment's next record. It is asked before anything changes: a release that can never
- * be recorded must not be rolled out. Only the first release of an environment needs requests for it, one for each
- * segment of the records' path.
+ * be recorded must not be rolled out. Only the first release of an environment needs a request for it.
  */
 export async function recordObstacles(
   repository: Repository,
