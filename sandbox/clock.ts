@@ -7,8 +7,8 @@
  * - stepped (`speed: 0`): nothing happens until `advance` or `runUntil` is called;
  * - running (`speed: 60`): sandbox time passes 60 times as fast as real time.
  *
- * `now()` is never sent in an HTTP `Date` header: the AWS SDK takes a skewed date for a wrong clock and sends
- * every failing call three times.
+ * `now()` is sent in the HTTP `Date` header of AWS's successful answers only: the AWS SDK takes a skewed date for a
+ * wrong clock, and would send every failing call three times.
  */
 export interface SandboxClock {
   /** Sandbox time, milliseconds since the epoch. */

@@ -16,8 +16,10 @@ import type { GroupRequest } from "../../sandbox/aws/autoscaling/world.ts";
 import { ACCESS_KEY, HOME, type Sandbox, startSandbox } from "../../sandbox/sandbox.ts";
 import { InMemoryRepository } from "../release/in-memory-repository.ts";
 import { COMMIT, RECORD } from "../release/records.ts";
-import { DAY, TAGS } from "../image/stored-images.ts";
+import { DAY, DIGEST, TAGS } from "../image/stored-images.ts";
 
+/** AWS tells the time in whole seconds. */
+const SECOND = 1000;
 export const AWAY = { region: "us-east-1", accountId: HOME.accountId };
 
 export interface Pruned {
@@ -34,6 +36,8 @@ export interface Pruned {
 export class PruneStage implements AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly repository = new InMemoryRepository();
+  /** Milliseconds that the runner's clock is ahead of AWS's. */
+  runnerAhead = 0;
   readonly #folder: string;
   readonly #environments: Environment[] = [];
 
@@ -54,7 +58,7 @@ export class PruneStage implements AsyncDisposable {
     { tags = {}, place = HOME, ...changes }: Partial<Image> & { readonly place?: typeof HOME } = {},
   ): ImageId {
     const image = this.sandbox.ec2.addImage(place, { name, tags: { ...TAGS, ...tags }, ...changes });
-    Object.assign(image, { createdAt: this.sandbox.clock.now() - days * DAY });
+    Object.assign(image, { createdAt: this.sandbox.clock.now() - days * DAY - SECOND });
     return image.id as ImageId;
   }
 
@@ -98,7 +102,7 @@ export class PruneStage implements AsyncDisposable {
     changes: Partial<ReleaseRecord> = {},
   ): void {
     const tag = { prefix: "release", environment, number };
-    const record: ReleaseRecord = { ...RECORD, tag, images, targets: [], ...changes };
+    const record: ReleaseRecord = { ...RECORD, tag, images, imageDigest: DIGEST, targets: [], ...changes };
     this.repository.push(
       `release/${environment}/${String(number).padStart(6, "0")}`,
       formatRecord(record, ""),
@@ -179,10 +183,14 @@ export class PruneStage implements AsyncDisposable {
     process.env["AWS_ENDPOINT_URL"] = this.sandbox.awsUrl;
     process.env["AWS_ACCESS_KEY_ID"] = ACCESS_KEY;
     process.env["AWS_SECRET_ACCESS_KEY"] = "sandbox";
-    const aws = createAwsClients({ userAgent: [["kiln", "test"]], clock: wallClock });
+    const now = (): Date => new Date(Date.now() + this.runnerAhead);
+    const aws = createAwsClients({ userAgent: [["kiln", "test"]], clock: { ...wallClock, now } });
     const line = (kind: string) => (message: string) => void log.push(`${kind}${message}`);
     const ports: Partial<Ports> = {
-      clock: { now: () => this.sandbox.clock.date(), sleep: () => Promise.reject(new Error("it waits")) },
+      clock: {
+        now: () => new Date(this.sandbox.clock.now() + this.runnerAhead),
+        sleep: () => Promise.reject(new Error("it waits")),
+      },
       signal: signal ?? new AbortController().signal,
       log: {
         info: line(""),

@@ -292,15 +292,15 @@ async function observed({ images, uses, running, forgotten }: Given): Promise<{
         .flatMap(({ targets }) =>
           targets.map((target) => ({ templateId: target.launchTemplate, version: target.version })),
         );
-      const versions = await readVersionImages(ec2Of(draft), draft.state, recorded);
-      return { records: draft.records, targets: [{ state: draft.state, versions }] };
+      const versions = await readVersionImages(ec2Of(draft), draft.state, { recorded, recent: 0 });
+      return { records: draft.records.slice(0, KEEP), targets: [{ state: draft.state, versions }] };
     }),
   );
   const launched = new Set(running.map(idOf));
   return {
     world: worldOf(
       images.map((changes, index) => storedImage(index, changes)),
-      { settings: SETTINGS, ...imageNeeds(environments, KEEP), launched },
+      { settings: SETTINGS, ...imageNeeds(environments), launched },
     ),
     used: new Set([...stillUsed(uses), ...launched]),
   };

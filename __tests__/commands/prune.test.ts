@@ -181,7 +181,75 @@ describe("what is kept", () => {
     stage.sandbox.ec2.addLaunchTemplateVersion(template, { ImageId: old, InstanceType: "t3.small" });
     expect(fates(await stage.prune())).toEqual([`${now} protected`]);
     stage.sandbox.ec2.addLaunchTemplateVersion(template, { ImageId: now, InstanceType: "t3.small" });
-    expect(fates(await stage.prune())).toEqual([`${old} deprecated`]);
+    expect(fates(await stage.prune())).toEqual([]);
+    const settings = { keep: 1, minAge: 7 * DAY, grace: 14 * DAY };
+    expect(fates(await stage.prune({ settings }))).toEqual([`${old} deprecated`]);
+  });
+});
+
+/** A group that has launched six images, one version of its template each, and the records of these releases. */
+async function withHistory() {
+  const stage = await PruneStage.open();
+  const images = Array.from({ length: 6 }, (_, index) => stage.image(`web-${index}`, 60 - index));
+  const [oldest = "ami-0" as const] = images;
+  const template = stage.environment("dev", oldest);
+  for (const image of images.slice(1))
+    stage.sandbox.ec2.addLaunchTemplateVersion(template, { ImageId: image, InstanceType: "t3.small" });
+  for (const [index, image] of images.entries()) stage.record("dev", index + 1, { "eu-west-1": image });
+  const settings = { keep: 3, minAge: 7 * DAY, grace: 14 * DAY };
+  return { stage, images, settings };
+}
+
+describe("forged records cannot make an image look like one that nobody needs", () => {
+  test("without them the last three releases' images stay, and what the group launches", async () => {
+    const { stage, images, settings } = await withHistory();
+    await using _ = stage;
+    await stage.prune({ settings });
+    expect(stage.deprecated()).toEqual(images.slice(1, 3));
+  });
+
+  test.each([
+    ["of an image that there is not", { images: { "eu-west-1": "ami-0123456789abcdef0" } }],
+    ["of another content's digest", { imageDigest: `sha256:${"b".repeat(64)}` }],
+    ["of another application", { application: "shop" }],
+    ["of an old image of ours", {}],
+  ] as const)("ten records %s", async (_what, changes) => {
+    const { stage, images, settings } = await withHistory();
+    await using _ = stage;
+    const [, second = "ami-0" as const] = images;
+    for (let number = 7; number <= 16; number += 1)
+      stage.record("dev", number, { "eu-west-1": second }, changes);
+    await stage.prune({ settings });
+    expect(stage.deprecated().filter((id) => images.slice(3).includes(id as never))).toEqual([]);
+  });
+
+  test("a hundred tags that are none stop it: older records would not be known", async () => {
+    const { stage, settings } = await withHistory();
+    await using _ = stage;
+    for (let tag = 0; tag < 99; tag += 1) stage.repository.push(`release/dev/v${tag}`, undefined, "c");
+    const { error, writes } = await stage.prune({ settings });
+    expect(error).toMatchObject({
+      message:
+        "Nothing was pruned. Among the last 100 tags of dev only 1 are records with an image, and 3 are kept",
+    });
+    expect(writes).toEqual([]);
+  });
+});
+
+describe("how old an image is", () => {
+  test.each([-400, 400])("is told by AWS's clock, though the runner's is off by %i days", async (days) => {
+    const { stage, old } = await withOldImage();
+    await using _ = stage;
+    const young = stage.image("web-young", 3);
+    stage.image("web-younger", 1);
+    stage.runnerAhead = days * DAY;
+    await stage.prune();
+    expect(stage.deprecated()).not.toContain(young);
+    expect(stage.deprecated()).toContain(old);
+    stage.pass(13);
+    expect(fates(await stage.prune())).toContain(`${old} waiting`);
+    stage.pass(2);
+    expect(fates(await stage.prune())).toContain(`${old} deregistered`);
   });
 });
 

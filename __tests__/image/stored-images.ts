@@ -7,7 +7,7 @@ export const NOW = new Date("2026-11-21T12:00:00Z");
 export const daysAgo = (days: number): Date => new Date(NOW.getTime() - days * DAY);
 
 export const OURS: Ownership = { account: "111111111111", application: "web", repositories: ["acme/web"] };
-const DIGEST: Digest = `sha256:${"a".repeat(64)}`;
+export const DIGEST: Digest = `sha256:${"a".repeat(64)}`;
 export const TAGS = {
   "kiln:application": OURS.application,
   "kiln:repository": OURS.repositories[0] ?? "",

@@ -9,6 +9,8 @@ export const AWAY: Place = { region: "us-east-1", accountId: HOME.accountId };
 /** What the example's base images have in common with ours is nothing; what has our name may be somebody else's. */
 const FOREIGN = { ...TAGS, "kiln:repository": "acme/fork" };
 
+/** AWS tells the time in whole seconds. */
+const SECOND = 1000;
 /** Real time: the action's clock is the runner's, and AWS refuses a deprecation in the past. */
 export const PRUNE_SPEED = 1;
 
@@ -77,7 +79,7 @@ prune: { keep: 1, grace: 2d }
     place = HOME,
   ): string {
     const image = this.stage.sandbox.ec2.addImage(place, { name, tags });
-    Object.assign(image, { createdAt: this.stage.sandbox.clock.now() - days * DAY });
+    Object.assign(image, { createdAt: this.stage.sandbox.clock.now() - days * DAY - SECOND });
     this.ids[key] = image.id;
     return image.id;
   }

@@ -89,9 +89,10 @@ function end({ response, isCut = false }: Exchange, body: string): void {
 function writeHead(exchange: Exchange, status: number, headers: Readonly<Record<string, string>>): void {
   const { response, entry, requestId } = exchange;
   entry.status = status;
-  // A Date header of another time makes the AWS SDKs correct their clock and resend; none at all is harmless.
+  // On a refusal a Date header of another time makes the AWS SDKs correct their clock and resend; none at all is harmless.
   response.sendDate = false;
-  response.writeHead(status, { "x-amzn-requestid": requestId, ...headers });
+  const date = status === 200 ? { date: entry.at.toUTCString() } : {};
+  response.writeHead(status, { "x-amzn-requestid": requestId, ...date, ...headers });
 }
 
 /** What the XML builder needs: dates as ISO 8601, empty lists and structures as empty elements, no undefined. */

@@ -5,6 +5,7 @@ import type { ElasticLoadBalancingV2Client } from "@aws-sdk/client-elastic-load-
 import type { STSClient } from "@aws-sdk/client-sts";
 import { type AssumedRole, roleCredentials } from "./assumed-role.ts";
 import type { Clock } from "../domain/ports.ts";
+import { AwsTime } from "./aws-time.ts";
 import { withMiddleware } from "./middleware.ts";
 import { MAX_ATTEMPTS, type RetryStrategy, retryStrategy } from "./retries.ts";
 import { type AwsCredentials, createRenewal, type ProvidedCredentials, type Renewal } from "./renewal.ts";
@@ -23,6 +24,8 @@ export interface AwsClients {
   sts(region: string): Promise<STSClient>;
   /** Clients with a role's credentials, which these get; the same ones for the same role. */
   as(role: AssumedRole): AwsClients;
+  /** The time by AWS's newest answer to any of these clients; undefined before the first one. */
+  now(): Date | undefined;
 }
 
 export interface AwsClientOptions {
@@ -66,7 +69,7 @@ interface ClientSettings {
   readonly credentials?: () => Promise<ProvidedCredentials>;
 }
 
-type ClientModules = Omit<AwsClients, "autoScalingOnce" | "as">;
+type ClientModules = Omit<AwsClients, "autoScalingOnce" | "as" | "now">;
 
 /** How each client is made; the SDK's module is loaded here. */
 const MAKERS: {
@@ -86,11 +89,12 @@ const MAKERS: {
 /** The clients of one run. None is made, and nothing asked of AWS, before somebody asks for it. */
 export function createAwsClients(options: AwsClientOptions): AwsClients {
   const renewal = renewalOf(options);
-  return clientsWith(options, renewal?.provide, renewal);
+  return clientsWith(options, new AwsTime(options.clock), renewal?.provide, renewal);
 }
 
 function clientsWith(
   options: AwsClientOptions,
+  time: AwsTime,
   credentials: (() => Promise<ProvidedCredentials>) | undefined,
   renewal: Renewal | undefined,
 ): AwsClients {
@@ -106,7 +110,7 @@ function clientsWith(
     ofClient: ClientSettings,
   ): Promise<T> => {
     const cached = cache.get(key) as Promise<T> | undefined;
-    const made = cached ?? make(ofClient).then((client) => withMiddleware(client, renewal));
+    const made = cached ?? make(ofClient).then((client) => withMiddleware(client, renewal, time));
     cache.set(key, made);
     return made;
   };
@@ -118,12 +122,14 @@ function clientsWith(
       once(`elasticloadbalancing ${region}`, MAKERS.elasticLoadBalancing, settings(region)),
     cloudWatch: (region) => once(`cloudwatch ${region}`, MAKERS.cloudWatch, settings(region)),
     sts: (region) => once(`sts ${region}`, MAKERS.sts, settings(region)),
+    now: () => time.now(),
     as(role) {
       const known = roles.get(role.arn);
       if (known !== undefined) return known;
       // Any region's STS knows the role; the own one's errors are translated, and its expired credentials renewed.
       const made = clientsWith(
         options,
+        time,
         roleCredentials(role, () => clients.sts(ROLE_REGION), options.onSecrets),
         undefined,
       );

@@ -1,3 +1,4 @@
+import type { AwsTime } from "./aws-time.ts";
 import { isExpired, translate } from "./errors.ts";
 import type { Renewal } from "./renewal.ts";
 
@@ -26,9 +27,9 @@ interface MiddlewareClient {
 
 /**
  * Adds to an SDK client what all of Kiln's have: errors for the person on call, throttling by AWS's own list, and where
- * `renewal` is given, a second try with new credentials when they have expired.
+ * `renewal` is given, a second try with new credentials when they have expired. `time` is told every answer.
  */
-export function withMiddleware<T>(client: T, renewal?: Renewal): T {
+export function withMiddleware<T>(client: T, renewal?: Renewal, time?: Pick<AwsTime, "note">): T {
   const { middlewareStack, config } = client as unknown as MiddlewareClient;
   // Below the retry middleware: the code that Auto Scaling's reference names for throttling is not on the SDK's list.
   middlewareStack.add(
@@ -53,6 +54,7 @@ export function withMiddleware<T>(client: T, renewal?: Renewal): T {
       };
       const send = async (): Promise<Result> => {
         const result = await next(args);
+        time?.note(result.response);
         if (action === "GetCallerIdentity") rememberCaller(renewal, result.output);
         return result;
       };

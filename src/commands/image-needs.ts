@@ -5,7 +5,7 @@ import type { TargetState } from "../rollout/target-state.ts";
 
 /** What an environment runs and has released, as far as it tells which images are needed. */
 export interface ObservedEnvironment {
-  /** Newest first. */
+  /** Those that count, newest first. */
   readonly records: readonly ReleaseRecord[];
   readonly targets: readonly {
     readonly state: TargetState;
@@ -22,11 +22,10 @@ export interface ImageNeeds {
 }
 
 /**
- * Every image that environments need: what their targets run and launch, and what their newest records name. Pure. A
- * record counts whatever application and digest it names: a forged one can keep an image, never remove one.
- * @param keep how many records of each environment count
+ * Every image that environments need: what their targets run and launch, what the newest versions of their launch
+ * templates launch, and what their newest records name. Pure. A record can only add to what AWS itself shows.
  */
-export function imageNeeds(environments: readonly ObservedEnvironment[], keep: number): ImageNeeds {
+export function imageNeeds(environments: readonly ObservedEnvironment[]): ImageNeeds {
   const needed = new Map<string, string>();
   const current = new Set<string>();
   const need = (imageId: string, why: string): void => {
@@ -36,7 +35,7 @@ export function imageNeeds(environments: readonly ObservedEnvironment[], keep: n
     for (const { state, versions } of targets)
       for (const { imageId, why } of imageUses(state, versions)) need(imageId, why);
   for (const { records } of environments) {
-    for (const [index, record] of records.slice(0, keep).entries()) {
+    for (const [index, record] of records.entries()) {
       for (const imageId of Object.values(record.images)) {
         need(imageId, `${formatReleaseTag(record.tag)} names it`);
         if (index === 0) current.add(imageId);

@@ -7,9 +7,16 @@ import {
   targetName,
 } from "../domain/application.ts";
 import { CancelledError, KilnError } from "../domain/errors.ts";
+import { TAG } from "../domain/image.ts";
 import { launchedImages, listImages } from "../image/retire.ts";
-import { type Ownership, planRetirement, type RetirementWorld } from "../image/retirement.ts";
+import {
+  type Ownership,
+  planRetirement,
+  type RetirementWorld,
+  type StoredImage,
+} from "../image/retirement.ts";
 import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts";
+import type { ReleaseRecord } from "../release/record.ts";
 import { lockRef } from "../release/lock.ts";
 import { readVersionImages } from "../rollout/target-images.ts";
 import { observeTarget, type TargetState } from "../rollout/target-state.ts";
@@ -51,16 +58,31 @@ export async function observeWorld(
     asked,
     Promise.all(regions.map(async (region) => listImages(await ports.aws.ec2(region), region, await asked))),
   ]);
-  const observed = await withVersions(all, states, ledger, settings.keep, ports);
+  const counted = countedRecords({ ledger, images: images.flat(), environments: all }, settings.keep);
+  const observed = await withVersions(all, states, counted, settings.keep, ports);
   const world: RetirementWorld = {
-    now: ports.clock.now(),
+    now: awsNow(ports),
     ours,
     settings,
     images: images.flat(),
-    ...imageNeeds(observed, settings.keep),
+    ...imageNeeds(observed),
     launched: new Set(),
   };
   return { world: { ...world, launched: await launchedOf(world, application, ports) }, ledger };
+}
+
+/**
+ * The time that ages are measured by: AWS's own, which made the images. A runner's clock that is wrong by a month would
+ * make young images old.
+ * @throws KilnError if no answer of AWS's had a date
+ */
+export function awsNow({ aws }: Pick<Ports, "aws">): Date {
+  const now = aws.now();
+  if (now !== undefined) return now;
+  throw new KilnError(`${NOTHING_PRUNED} AWS's answers do not tell the time`, {
+    state: "How old images are is measured by AWS's clock, which the `Date` header of its answers tells.",
+    next: "See whether a proxy between the runner and AWS removes that header.",
+  });
 }
 
 /** The images with instances, of those that could go without them: in each account and region. */
@@ -123,6 +145,49 @@ async function readRecords(application: Application, ports: Ports): Promise<Ledg
   );
 }
 
+/**
+ * The records of each environment whose images are needed: as many as it takes to have `keep` with an image of ours. A
+ * record of an image that there is not, or that is another content's, takes no other's place.
+ * @throws KilnError if other tags may hide older records
+ */
+function countedRecords(
+  { ledger, images, environments }: Pick<Looked, "ledger" | "images" | "environments">,
+  keep: number,
+): ReadonlyMap<string, readonly ReleaseRecord[]> {
+  const digests = new Map(images.map(({ id, tags }) => [id, tags[TAG.digest]]));
+  const counts = ({ images: named, imageDigest }: ReleaseRecord): boolean =>
+    Object.values(named).some((id) => digests.get(id) === imageDigest);
+  const regions = new Set(images.map(({ region }) => region));
+  return new Map(
+    environments.map(({ name, targets }) => {
+      const { records = [], cut = false } = ledger.get(name) ?? {};
+      // Its images are in regions that this run does not prune.
+      if (!targets.some(({ region }) => regions.has(region))) return [name, records] as const;
+      const counted = records.filter(counts);
+      const last = counted[keep - 1];
+      if (last === undefined && cut) throw hiddenByOthers(name, counted.length, keep);
+      return [name, last === undefined ? records : records.slice(0, records.indexOf(last) + 1)] as const;
+    }),
+  );
+}
+
+/** What was read before it is known which records count. */
+interface Looked {
+  readonly ledger: Ledger;
+  readonly images: readonly StoredImage[];
+  readonly environments: readonly Environment[];
+}
+
+function hiddenByOthers(environment: string, found: number, keep: number): KilnError {
+  return new KilnError(
+    `${NOTHING_PRUNED} Among the last ${HISTORY_READ} tags of ${environment} only ${found} are records with an image, and ${keep} are kept`,
+    {
+      state: "The images that older records name would not be known.",
+      next: "Delete the tags of the environment that are no records, or choose a lower `prune.keep`.",
+    },
+  );
+}
+
 interface ObservedTarget {
   readonly environment: Environment;
   readonly state: TargetState;
@@ -143,12 +208,11 @@ function readStates(application: Application, ports: Ports): Promise<readonly Ob
 async function withVersions(
   environments: readonly Environment[],
   states: readonly ObservedTarget[],
-  ledger: Ledger,
+  records: ReadonlyMap<string, readonly ReleaseRecord[]>,
   keep: number,
   ports: Ports,
 ): Promise<readonly ObservedEnvironment[]> {
-  const recordsOf = ({ name }: Environment): ObservedEnvironment["records"] =>
-    ledger.get(name)?.records.slice(0, keep) ?? [];
+  const recordsOf = ({ name }: Environment): readonly ReleaseRecord[] => records.get(name) ?? [];
   const read = await allOrNothing(
     states.map(({ environment, state }) => ({ environment, state, target: state.target })),
     async ({ environment, state }) => {
@@ -156,7 +220,11 @@ async function withVersions(
       const recorded = recordsOf(environment).flatMap(({ targets }) =>
         targets.map(({ launchTemplate, version }) => ({ templateId: launchTemplate, version })),
       );
-      return { environment, state, versions: await readVersionImages(ec2, state, recorded) };
+      return {
+        environment,
+        state,
+        versions: await readVersionImages(ec2, state, { recorded, recent: keep }),
+      };
     },
   );
   return environments.map((environment) => ({

@@ -10,7 +10,14 @@ import {
 } from "../image/retirement.ts";
 import { retirementTable } from "../image/retirement-table.ts";
 import type { Ports } from "./ports.ts";
-import { instancesOf, type Ledger, observeWorld, type PruneRequest, whatMoved } from "./prune-world.ts";
+import {
+  awsNow,
+  instancesOf,
+  type Ledger,
+  observeWorld,
+  type PruneRequest,
+  whatMoved,
+} from "./prune-world.ts";
 
 /** Requests at a time that change something: EC2 refills five a second (developer guide: request throttling). */
 const AT_ONCE = 5;
@@ -102,7 +109,7 @@ async function change(step: RetirementStep, { ports, publish }: Work): Promise<v
   const ec2 = await ports.aws.ec2(image.region);
   if (action === "restored") await restore(ec2, image);
   else if (action === "protected") await protect(ec2, image);
-  else await deprecate(ec2, image, ports.clock.now());
+  else await deprecate(ec2, image, awsNow(ports));
   ports.log.info(`${image.region} ${image.id} (${image.name}): ${action}`);
   publish(step);
 }
@@ -137,7 +144,7 @@ async function lookOnceMore(
   }
   const again = planRetirement({
     ...world,
-    now: ports.clock.now(),
+    now: awsNow(ports),
     images: world.images.map((other) => (other.id === image.id ? image : other)),
     launched: new Set([...world.launched, ...launched]),
   }).steps.find((other) => other.image.id === image.id);

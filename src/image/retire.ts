@@ -59,15 +59,16 @@ export async function readImage(
 function toImage(image: Ec2Image, region: string): StoredImage[] {
   const { ImageId: id } = image;
   if (id === undefined || !isImageId(id)) return [];
+  const created = toDate(image.CreationDate);
   return [
     {
       id,
       region,
       name: image.Name ?? "",
       owner: image.OwnerId ?? "",
-      state: image.State ?? "unknown",
-      // Without a date it counts as made just now: it is kept.
-      created: toDate(image.CreationDate) ?? new Date(),
+      // Without a date its age is not known: it is left alone.
+      state: created === undefined ? "of unknown age" : (image.State ?? "unknown"),
+      created: created ?? new Date(0),
       deprecated: toDate(image.DeprecationTime),
       lastLaunched: toDate(image.LastLaunchedTime),
       protection: toProtection(image.DeregistrationProtection),

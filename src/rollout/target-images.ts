@@ -1,5 +1,10 @@
 import type { LaunchTemplateSpecification } from "@aws-sdk/client-auto-scaling";
-import { DescribeLaunchTemplateVersionsCommand, type EC2Client } from "@aws-sdk/client-ec2";
+import {
+  DescribeLaunchTemplateVersionsCommand,
+  type EC2Client,
+  type LaunchTemplateVersion,
+} from "@aws-sdk/client-ec2";
+import { pagesOf } from "../aws/pages.ts";
 import { targetName } from "../domain/application.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import { isAlias } from "./launch-template.ts";
@@ -19,17 +24,27 @@ export interface ImageUse {
   readonly why: string;
 }
 
+/** Versions below a target's own that are read for the images of its latest rollouts; what one page holds. */
+const VERSIONS_READ = 200;
+
+export interface VersionsWanted {
+  /** Versions by template that something else relies on. */
+  readonly recorded: readonly { readonly templateId: string; readonly version: string }[];
+  /** How many different images of each template's newest versions count. */
+  readonly recent: number;
+}
+
 /**
  * The images of the launch template versions that a target may launch from: of each template that the group, an instance
- * or a running refresh has, `$Default`, `$Latest`, and the numbers that those three or `alsoNeeded` name. One request a
- * template, and one more where versions take their image from a parameter.
- * @param alsoNeeded versions by template that something else relies on
+ * or a running refresh has, `$Default`, `$Latest`, and the numbers that those three or `recorded` name; and of the group's
+ * own templates those of the newest versions, which only the account's roles can have made. Two requests a template, and
+ * one more where versions take their image from a parameter.
  * @throws KilnError where the image of a version cannot be found out
  */
 export async function readVersionImages(
   ec2: EC2Client,
   state: TargetState,
-  alsoNeeded: readonly { readonly templateId: string; readonly version: string }[],
+  { recorded, recent }: VersionsWanted,
 ): Promise<readonly VersionImage[]> {
   const wanted = new Map<string, Wanted>();
   const add = (template: TemplateName, version: string): void => {
@@ -45,10 +60,43 @@ export async function readVersionImages(
     if (id !== undefined) add({ id }, Version);
     else if (name !== undefined) add({ name }, Version);
   }
-  for (const { templateId, version } of alsoNeeded)
+  for (const { templateId, version } of recorded)
     if (wanted.has(templateId)) add({ id: templateId }, version);
-  const found = await Promise.all([...wanted.values()].map((each) => readVersions(ec2, state, each)));
-  return found.flat();
+  const own = new Map(templatesOf(state).map(({ id, version }) => [id, version]));
+  const found = await Promise.all([
+    ...[...wanted.values()].map((each) => readVersions(ec2, state, each)),
+    ...[...own].map(([id, version]) => recentVersions(ec2, id, version, recent)),
+  ]);
+  const byVersion = found.flat().map((each) => [`${each.templateId}@${each.version}`, each] as const);
+  return [...new Map(byVersion).values()];
+}
+
+/** The newest versions of a template, as many as have `count` different images. */
+async function recentVersions(
+  ec2: EC2Client,
+  id: string,
+  version: string,
+  count: number,
+): Promise<readonly VersionImage[]> {
+  if (count === 0) return [];
+  const versions: VersionImage[] = [];
+  const pages = pagesOf("DescribeLaunchTemplateVersions", (next) =>
+    ec2.send(
+      new DescribeLaunchTemplateVersionsCommand({
+        LaunchTemplateId: id,
+        MinVersion: String(Math.max(1, Number(version) - VERSIONS_READ)),
+        MaxResults: VERSIONS_READ,
+        ...next,
+      }),
+    ),
+  );
+  for await (const { LaunchTemplateVersions } of pages)
+    versions.push(...toVersionImages(LaunchTemplateVersions));
+  const images = new Set<string>();
+  return versions
+    .filter(({ imageId }) => !isAlias(imageId))
+    .toSorted((a, b) => Number(b.version) - Number(a.version))
+    .filter(({ imageId }) => images.size < count && !images.has(imageId) && images.add(imageId));
 }
 
 type TemplateName = { readonly id: string } | { readonly name: string };
@@ -94,6 +142,21 @@ async function readVersions(
   return [...found.filter(({ imageId }) => !isAlias(imageId)), ...resolved];
 }
 
+function toVersionImages(versions: readonly LaunchTemplateVersion[] = []): readonly VersionImage[] {
+  return versions.flatMap((version) => {
+    const imageId = version.LaunchTemplateData?.ImageId;
+    if (imageId === undefined) return [];
+    return [
+      {
+        templateId: version.LaunchTemplateId ?? "",
+        templateName: version.LaunchTemplateName ?? "",
+        version: String(version.VersionNumber ?? ""),
+        imageId,
+      },
+    ];
+  });
+}
+
 /** One version that is gone fails the whole request: each is then asked for by itself. */
 async function describe(
   ec2: EC2Client,
@@ -109,18 +172,7 @@ async function describe(
         ...(resolveAlias ? { ResolveAlias: true } : {}),
       }),
     );
-    return (LaunchTemplateVersions ?? []).flatMap((version) => {
-      const imageId = version.LaunchTemplateData?.ImageId;
-      if (imageId === undefined) return [];
-      return [
-        {
-          templateId: version.LaunchTemplateId ?? "",
-          templateName: version.LaunchTemplateName ?? "",
-          version: String(version.VersionNumber ?? ""),
-          imageId,
-        },
-      ];
-    });
+    return toVersionImages(LaunchTemplateVersions);
   } catch (error) {
     if (!hasCode(error, ...NOT_THERE)) throw error;
     if (versions.length <= 1) return [];
