@@ -1,1 +1,0 @@
-import{c as s,C as a,_ as e,a as n,R as t,S as c}from"./UpdateAutoScalingGroupCommand-Cj8y1y3C.js";class r extends(s(n,e,"CancelInstanceRefresh",a)){}class l extends(s(n,e,"RollbackInstanceRefresh",t)){}class o extends(s(n,e,"StartInstanceRefresh",c)){}export{r as C,l as R,o as S};

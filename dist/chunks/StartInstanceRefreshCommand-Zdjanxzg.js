@@ -1,0 +1,1 @@
+import{c as s,C as a,_ as e,a as n,R as t,S as c}from"./UpdateAutoScalingGroupCommand-XM2KPsyV.js";class r extends(s(n,e,"CancelInstanceRefresh",a)){}class l extends(s(n,e,"RollbackInstanceRefresh",t)){}class o extends(s(n,e,"StartInstanceRefresh",c)){}export{r as C,l as R,o as S};

@@ -1,0 +1,1 @@
+import{l as e}from"./release-tag-CHs5V49x.js";function n(e){const{environment:n}=e;return{ref:a(e),name:n,tag:`kiln-lock-${n}`}}function a(n){return`refs/kiln/lock/${e(n)}`}const r="refs/kiln/bake/";function t(e){return s(e.slice(7))}function s(e){return{ref:`${r}${e}`,name:`the bake of sha256:${e}`,tag:`kiln-bake-${e.slice(0,12)}`}}export{r as B,s as a,t as b,n as e,a as l};
