@@ -6,6 +6,7 @@ import {
   type Image as Ec2Image,
 } from "@aws-sdk/client-ec2";
 import { unlessGone } from "../aws/errors.ts";
+import { untilKnown, VISIBLE_WITHIN } from "../aws/new-ids.ts";
 import { formatDuration } from "../domain/duration.ts";
 import { hasCode, KilnError } from "../domain/errors.ts";
 import { type Digest, type ImageId, isImageId, TAG } from "../domain/image.ts";
@@ -141,8 +142,6 @@ function dateOr1970(text: string | undefined): Date {
 
 /** States that an image never leaves for `available` (EC2 API reference, Image, state). */
 const DEAD_STATES: ReadonlySet<string> = new Set(["failed", "error", "invalid", "deregistered", "disabled"]);
-/** Longest time that an id just created may be unknown: EC2 is eventually consistent (developer guide). */
-const VISIBLE_WITHIN = 5 * 60_000;
 const AVAILABLE_WITHIN = 60 * 60_000;
 
 /** What waiting for a new image needs. */
@@ -200,9 +199,6 @@ export async function describeImage(
   }
 }
 
-/** What EC2 answers for an id that it does not know, or does not know yet. */
-const UNKNOWN_ID = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidSnapshot.NotFound"] as const;
-
 /**
  * Gives an image that was just made, and its snapshots, tags: CreateTags replaces equal keys and leaves all others alone.
  * For five minutes, "not found" means that EC2 does not show the new id everywhere yet.
@@ -211,20 +207,11 @@ export async function tagNewImage(
   ec2: EC2Client,
   image: Pick<CatalogueImage, "id" | "snapshots">,
   tags: Readonly<Record<string, string>>,
-  { clock, signal }: Waiting,
+  waiting: Waiting,
 ): Promise<void> {
-  const startedAt = clock.now().getTime();
   const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
-  for (let pause = 2000; ; pause = Math.min(pause * 1.5, 15_000)) {
-    try {
-      await ec2.send(new CreateTagsCommand({ Resources: [image.id, ...image.snapshots], Tags }));
-      return;
-    } catch (error) {
-      const waited = clock.now().getTime() - startedAt;
-      if (!hasCode(error, ...UNKNOWN_ID) || waited > VISIBLE_WITHIN) throw error;
-    }
-    await clock.sleep(pause, signal);
-  }
+  const tag = new CreateTagsCommand({ Resources: [image.id, ...image.snapshots], Tags });
+  await untilKnown(() => ec2.send(tag), { ...waiting, of: ["image", "snapshot"] });
 }
 
 /** Removes an image with its snapshots (API reference, DeregisterImage). */

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { CopyImageCommand, type CopyImageRequest, type EC2Client } from "@aws-sdk/client-ec2";
 import type { AwsClients } from "../aws/clients.ts";
+import { untilKnown } from "../aws/new-ids.ts";
 import { KilnError } from "../domain/errors.ts";
 import { isImageId, TAG } from "../domain/image.ts";
 import type { Log } from "../domain/ports.ts";
@@ -110,7 +111,9 @@ export async function copyTo(
   const { region, kmsKey } = place;
   const encrypted = kmsKey === undefined ? "" : `, encrypted with ${kmsKey}`;
   tools.log.info(`Copying ${image.id} from ${image.region} to ${region}${encrypted}`);
-  const { ImageId } = await ec2.send(new CopyImageCommand(copyRequest(image, freeName, kmsKey)));
+  const copying = new CopyImageCommand(copyRequest(image, freeName, kmsKey));
+  // The image may have been baked a moment ago.
+  const { ImageId } = await untilKnown(() => ec2.send(copying), { ...tools, of: ["image", "snapshot"] });
   if (ImageId === undefined || !isImageId(ImageId)) {
     throw new KilnError(`AWS began to copy ${image.id} to ${region} without telling the copy's id`, {
       state: "Nothing was rolled out.",
