@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { HOME } from "../../sandbox/sandbox.ts";
 import { processesOf } from "./machine.ts";
+import { goOnAfter, isTakenDown, standStill } from "./moments.ts";
 import { Stage } from "./stage.ts";
 import { until } from "./until.ts";
 
@@ -12,8 +13,8 @@ import { until } from "./until.ts";
 const TEMPLATES = join(import.meta.dirname, "../fixtures/templates");
 const ALL = process.env["KILN_CHAOS"] === "all";
 
-async function open(template: string, image = 30_000): Promise<Stage> {
-  const stage = await Stage.open({ speed: 240, ec2: { delays: { image, snapshot: image } } });
+async function open(template: string): Promise<Stage> {
+  const stage = await Stage.open();
   const config = await stage.copy.read(".github/kiln.yml");
   await stage.commit(`Use ${template}`, {
     "packer/web.pkr.hcl": readFileSync(join(TEMPLATES, template, `${template}.pkr.hcl`), "utf8"),
@@ -89,7 +90,7 @@ const MOMENTS: readonly Moment[] = [
     name: "the Spot Instance runs",
     template: "spot",
     reached: (stage) => build(stage)?.state === "running",
-    noted: /"instance":"i-/,
+    noted: /"instances":\["i-/,
   },
   {
     name: "the surrogate's snapshot is pending",
@@ -105,36 +106,46 @@ const MOMENTS: readonly Moment[] = [
   },
 ];
 
+/** What every test run has of each. */
+const SHORT = {
+  dies: ["the Spot Instance runs", "the surrogate's image is pending"],
+  SIGINT: ["the surrogate's image is pending"],
+  SIGKILL: ["the launch template of a Spot build is made"],
+} as const;
+const isShort = (names: readonly string[], name: string): boolean => names.includes(name);
+
 describe.each(MOMENTS)("when $name", ({ name, template, reached, noted }) => {
-  test.skipIf(!ALL && !/Spot Instance runs|image is pending/.test(name))(
+  const signals = (["SIGINT", "SIGKILL"] as const).filter((signal) => ALL || isShort(SHORT[signal], name));
+
+  test.skipIf(!ALL && !isShort(SHORT.dies, name))(
     "the machine dies: the re-run sweeps up, and releases",
     async () => {
-      await using stage = await open(template, 480_000);
+      await using stage = await open(template);
       const job = stage.push("develop", { post: false });
-      await until("the moment", () => reached(stage));
+      const hold = await standStill(stage, name, () => reached(stage));
       await until("what Packer made is noted", () => {
         if (!noted.test(stage.git("for-each-ref", "--format=%(contents)", "refs/kiln/bake/**"))) return false;
         for (const pid of processesOf(stage.folder)) process.kill(pid, "SIGKILL");
         return true;
       });
       expect((await job).code).not.toBe(0);
+      hold.release();
       expect(leftovers(stage)).not.toEqual([]);
       const again = await stage.run({ runId: 1, attempt: 2 });
       expect(again.code, again.log).toBe(0);
       expect(stage.records()).toEqual(["release/dev/000001"]);
-      expect(stage.images()).toHaveLength(1);
+      expect(stage.images(), again.log).toHaveLength(1);
       expect(leftovers(stage), again.log).toEqual([]);
     },
   );
 
-  test
-    .skipIf(!ALL && !/template of a Spot|snapshot is pending/.test(name))
-    .each(["SIGINT", "SIGKILL"] as const)("%s: post sweeps up, and the re-run releases", async (signal) => {
-    await using stage = await open(template, 480_000);
+  test.each(signals)("%s: post sweeps up, and the re-run releases", async (signal) => {
+    await using stage = await open(template);
     let child: ChildProcess | undefined;
     const job = stage.push("develop", { onStarted: (started) => (child = started) });
-    await until("the moment", () => reached(stage));
+    const hold = await standStill(stage, name, () => reached(stage));
     child?.kill(signal);
+    await goOnAfter(hold, child, () => isTakenDown(stage));
     const result = await job;
     expect(result.code).not.toBe(0);
     expect(leftovers(stage), result.log).toEqual([]);
