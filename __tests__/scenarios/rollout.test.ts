@@ -253,20 +253,6 @@ describe("what is already there", () => {
     expect(result.code, result.log).toBe(0);
     expect(stage.records()).toEqual(["release/dev/000001"]);
   });
-
-  test("an image that a run baked and did not come to tag is adopted", async () => {
-    await using stage = await Stage.open({ ssh: false });
-    const planned = await stage.push("develop", { inputs: { "dry-run": "true" } });
-    const digest = planned.outputs["image-digest"] ?? "";
-    const image = stage.sandbox.ec2.addImage(HOME, {
-      name: `web-${(await stage.copy.head()).slice(0, 12)}-${digest.slice(7, 19)}`,
-      sourceInstanceId: "i-0123456789abcdef0",
-    });
-    const result = await stage.push("develop");
-    expect(result.code, result.log).toBe(0);
-    expect(result.outputs).toMatchObject({ "image-id": image.id, baked: "false" });
-    expect(image.tags["kiln:digest"]).toBe(digest);
-  });
 });
 
 describe("the record and the lock", () => {
