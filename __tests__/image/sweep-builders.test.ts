@@ -56,16 +56,17 @@ test("Packer's words tell a Spot build and a surrogate build", async () => {
   const made = await madeOf(output);
   expect(made).toEqual({ spot: true, instances: ["i-5758e0b4eef41b927"], surrogate: true });
   const noted = formatTraces({ ...TRACES, ...made });
-  expect(parseTraces(noted, { hash: "0123456789ab".padEnd(64, "0"), mark: MARK })).toEqual({
+  expect(parseTraces(noted, { hash: "0123456789ab".padEnd(64, "0"), repository: "acme/web" })).toEqual({
     ...TRACES,
     ...made,
+    run: { repository: "acme/web", id: "100", attempt: "1" },
     from: "note",
   });
 });
 
 test.each([{ spot: false }, { spot: "*" }, { surrogate: 1 }])("a note that says %j is none", (more) => {
-  const noted = JSON.stringify({ region: home.region, imageName: IMAGE_NAME, ...more });
-  expect(parseTraces(noted, { hash: "0123456789ab".padEnd(64, "0"), mark: MARK })).toBeUndefined();
+  const noted = JSON.stringify({ ...(JSON.parse(formatTraces(TRACES)) as object), ...more });
+  expect(parseTraces(noted, { hash: "0123456789ab".padEnd(64, "0"), repository: "acme/web" })).toBeUndefined();
 });
 
 /** How a launch template differs from the one that Packer makes for this bake. */

@@ -248,7 +248,7 @@ describe("what a bake that was stopped left", () => {
 
 describe("what a bake notes in its lock", () => {
   const hash = `0123456789ab${"c".repeat(52)}`;
-  const known = { hash, mark: MARK };
+  const known = { hash, repository: "acme/web" };
   const traces: BakeTraces = {
     region: "eu-west-1",
     imageName: IMAGE_NAME,
@@ -271,8 +271,11 @@ describe("what a bake notes in its lock", () => {
   test("is one line, and read again; what only its own job may believe is left out", () => {
     const noted = formatTraces({ ...traces, images: ["ami-1"], artifacts: ["eu-west-1 ami-1"] });
     expect(noted).not.toContain("\n");
-    expect(noted).not.toContain(MARK);
-    expect(parseTraces(noted, known)).toEqual(traces);
+    const run = { repository: "acme/web", id: "100", attempt: "1" };
+    expect(parseTraces(noted, known)).toEqual({ ...traces, run });
+    expect(parseTraces(noted, { ...known, repository: "acme/fork" })?.mark).toBe(
+      "acme/fork/100/1/0123456789ab",
+    );
     expect(noted.length).toBeLessThan(4000);
   });
 
@@ -285,6 +288,8 @@ describe("what a bake notes in its lock", () => {
     ["a name with a wildcard, and the digest", without({ imageName: "web-?-0123456789ab" })],
     ["another content's name", without({ imageName: "web-v1-ba9876543210" })],
     ["a name that somebody gave by hand", without({ imageName: `${IMAGE_NAME}-debug-grace` })],
+    ["no run", without({ run: undefined })],
+    ["a run with a wildcard", without({ run: { id: "*", attempt: "1" } })],
     ["an instance with a wildcard", without({ instances: ["i-*"] })],
     ["no list of instances", without({ instances: "i-5758e0b4eef41b927" })],
     ["a key pair that Packer did not name", without({ keyPairs: ["team"] })],

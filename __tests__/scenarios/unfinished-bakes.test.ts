@@ -283,6 +283,33 @@ describe("the machine dies after Packer has ended with 0", () => {
     expect(stage.locks()).toEqual([]);
   });
 
+  test("and so does the re-run's while it completes the image: the next one does", async () => {
+    await using stage = await Stage.open({ speed: 240 });
+    await stage.copy.push("develop");
+    await killedAt(stage, MARK);
+    await killedAt(stage, MARK, { attempt: 2 });
+    const [image] = own(stage);
+    const again = await stage.run({ runId: 1, attempt: 3 });
+    expect(again.code, again.log).toBe(0);
+    expect(again.outputs).toMatchObject({ baked: "false", "image-id": image?.id });
+    expect(own(stage)).toHaveLength(1);
+    expect(stage.locks()).toEqual([]);
+  });
+
+  test("and so does the re-run's while it removes what was left: the next one does", async () => {
+    await using stage = await Stage.open({ speed: 240 });
+    await stage.copy.push("develop");
+    await killedAt(stage, NOTE);
+    await killedAt(stage, { action: "DeregisterImage", ...OWN }, { attempt: 2 });
+    const [lost] = own(stage);
+    const again = await stage.run({ runId: 1, attempt: 3 });
+    expect(again.code, again.log).toBe(0);
+    expect(lost?.deregisteredAt).toBeDefined();
+    expect(again.outputs).toMatchObject({ baked: "true", "image-name": lost?.name });
+    expect(own(stage)).toHaveLength(1);
+    expect(stage.locks()).toEqual([]);
+  });
+
   test("and AWS still makes the image: the re-run waits for it", async () => {
     await using stage = await Stage.open({ speed: 240 });
     await stage.copy.push("develop");
@@ -491,7 +518,7 @@ test("a lock that anybody wrote, of a run that has ended, removes nothing of ano
     },
   ].entries()) {
     const url = "https://github.com/acme/web/actions/runs/1";
-    const message = `Lock\n\nRun-Id: 1\nAttempt: 1\nRun: ${url}\nActor: eve\nNotes: ${JSON.stringify(notes)}\n`;
+    const message = `Lock\n\nRun-Id: 1\nAttempt: 1\nRun: ${url}\nActor: eve\nNotes: ${JSON.stringify({ ...notes, run: { id: "1", attempt: "1" } })}\n`;
     await stage.copy.git("tag", "-a", "-m", message, `forged-${index}`);
     const ref = `${hash.slice(0, -1)}${index}`;
     await stage.copy.git("push", "--quiet", "origin", `refs/tags/forged-${index}:refs/kiln/bake/${ref}`);

@@ -1,13 +1,22 @@
 import { CancelledError } from "../domain/errors.ts";
 import { type Digest, type ImageId, TAG } from "../domain/image.ts";
 import type { BakeOrder } from "../image/bake-order.ts";
-import { type BakeTraces, type Ended, formatTraces, type Made, parseTraces } from "../image/bake-traces.ts";
+import {
+  bakeMark,
+  type BakeRun,
+  type BakeTraces,
+  type Ended,
+  formatTraces,
+  type Made,
+  type NotedBake,
+  parseTraces,
+} from "../image/bake-traces.ts";
 import { type CatalogueImage, describeImage } from "../image/catalogue.ts";
 import { adoptable, completeImages } from "../image/completion.ts";
 import { sweepBake } from "../image/sweep.ts";
 import { isMarked } from "../image/trust.ts";
 import { BAKE_LOCKS, lockOfBake } from "../release/lock.ts";
-import { type LockHolder, notesOf, parseHolder } from "../release/lock-holder.ts";
+import { notesOf, parseHolder } from "../release/lock-holder.ts";
 import { releaseDead } from "./locks.ts";
 import { ownAccount, repositoriesOf, trustedOwner } from "./own-account.ts";
 import type { Ports, Run } from "./ports.ts";
@@ -19,12 +28,9 @@ import type { DeployRequest } from "./request.ts";
  * image or removes what is left, before the lock is let go.
  */
 
-/** What tells a bake from all others: a run's attempt bakes a content once at a time. */
-export function markOf(
-  digest: Digest,
-  { repository, id, attempt }: Pick<Run, "repository" | "id" | "attempt">,
-): string {
-  return [repository, id, attempt, hashOf(digest).slice(0, 12)].join("/");
+/** The mark of a run's bake of a content. */
+export function markOf(digest: Digest, run: BakeRun): string {
+  return bakeMark(hashOf(digest), run);
 }
 
 const hashOf = (digest: Digest): string => digest.slice("sha256:".length);
@@ -69,23 +75,35 @@ export class NotedTraces {
 /** Milliseconds that an instance is given to end. */
 const PATIENCE = 5 * 60_000;
 
-/** A dead run's bake: who held its lock, and what it noted there. */
+/** What a dead run noted of its bake, in a lock that it or who took that over held. */
 interface DeadBake {
-  readonly holder: LockHolder;
-  readonly traces: BakeTraces;
+  readonly traces: NotedBake;
+  /** The page of the run that baked. */
+  readonly url: string;
 }
 
 /** Undefined if the lock says nothing, or not in the form in which Kiln writes it: then nothing is touched. */
-function readDead(
+async function readDead(
   message: string,
   hash: string,
-  { repository }: Pick<Run, "repository">,
-): DeadBake | undefined {
+  run: Run,
+  ports: Ports,
+): Promise<DeadBake | undefined> {
   const holder = parseHolder(message);
-  if (holder === undefined) return undefined;
-  const mark = markOf(`sha256:${hash}`, { ...holder, repository });
-  const traces = parseTraces(notesOf(message), { hash, mark });
-  return traces === undefined ? undefined : { holder, traces };
+  const traces = parseTraces(notesOf(message), { hash, repository: run.repository });
+  if (holder === undefined || traces === undefined) return undefined;
+  const { id, attempt } = traces.run;
+  // The holder has ended. It may have died while it finished what another's bake had left.
+  const isHolders = id === holder.id && attempt === holder.attempt;
+  if (!isHolders && !(await hasEnded(traces.run, run, ports))) return undefined;
+  return { traces, url: `${run.url.replace(/\d+$/, "")}${id}` };
+}
+
+async function hasEnded({ id, attempt }: BakeRun, run: Run, { repository }: Ports): Promise<boolean> {
+  if (id === run.id) return Number(attempt) < Number(run.attempt);
+  const state = await repository.runState(id);
+  if (state.kind === "forbidden" || state.kind === "gone") return false;
+  return Number(attempt) < state.attempt || (Number(attempt) === state.attempt && state.kind === "ended");
 }
 
 /** An image that a dead run's bake made, completed by this run. */
@@ -106,17 +124,17 @@ export async function inheritBake(
   request: DeployRequest,
   ports: Ports,
 ): Promise<Inherited | undefined> {
-  const dead = readDead(message, hashOf(digest), request.run);
+  const dead = await readDead(message, hashOf(digest), request.run, ports);
   if (dead === undefined) return undefined;
   const image = await adopt(dead, digest, request, ports);
-  if (image !== undefined) return { id: image.id, runId: dead.holder.id };
+  if (image !== undefined) return { id: image.id, runId: dead.traces.run.id };
   await sweep(dead, request, ports);
   return undefined;
 }
 
 /** The image of a dead run's bake, complete; undefined if Packer did not end with 0, or it is not what the run noted. */
 async function adopt(
-  { holder, traces }: DeadBake,
+  { url, traces }: DeadBake,
   digest: Digest,
   request: DeployRequest,
   ports: Ports,
@@ -124,13 +142,13 @@ async function adopt(
   const { ended, region } = traces;
   if (ended === undefined) return undefined;
   const { aws, log } = ports;
-  log.info(`Run ${holder.url} died after Packer had ended with 0: looking for its image ${traces.imageName}`);
+  log.info(`Run ${url} died after Packer had ended with 0: looking for its image ${traces.imageName}`);
   try {
     const account = await ownAccount(region, ports);
     const owner = { ...trustedOwner(request, account), digest };
     const found = await adoptable(aws, { ...traces, ended }, owner);
     if ("why" in found) {
-      log.notice(`The image that ${holder.url} baked is not used: ${found.why}`);
+      log.notice(`The image that ${url} baked is not used: ${found.why}`);
       return undefined;
     }
     const { repository } = request.run;
@@ -140,31 +158,31 @@ async function adopt(
       [TAG.commit]: ended.commit,
       [TAG.version]: ended.version,
       ...(ended.branch === undefined ? {} : { [TAG.branch]: ended.branch }),
-      [TAG.run]: holder.url,
+      [TAG.run]: url,
     };
     const image = await completeImages(aws, { region, ids: found.ids, account, digest, tags }, ports);
-    log.notice(`Completed ${image.id} (${image.name}), which ${holder.url} baked before it died`);
+    log.notice(`Completed ${image.id} (${image.name}), which ${url} baked before it died`);
     return image;
   } catch (error) {
     if (error instanceof CancelledError) throw error;
     log.warning(
-      `The image that ${holder.url} baked could not be completed: ${error instanceof Error ? error.message : String(error)}`,
+      `The image that ${url} baked could not be completed: ${error instanceof Error ? error.message : String(error)}`,
     );
     return undefined;
   }
 }
 
 /** Removes what a dead run's bake left, by what it noted in its lock. */
-async function sweep({ holder, traces }: DeadBake, request: DeployRequest, ports: Ports): Promise<void> {
+async function sweep({ url, traces }: DeadBake, request: DeployRequest, ports: Ports): Promise<void> {
   const { clock, log, signal } = ports;
-  log.info(`Looking for what the bake of ${traces.imageName} by ${holder.url} left`);
+  log.info(`Looking for what the bake of ${traces.imageName} by ${url} left`);
   await sweepBake(ports.aws, traces, {
     clock,
     log,
     signal,
     deadline: new Date(clock.now().getTime() + PATIENCE),
     repositories: repositoriesOf(request),
-    run: holder.url,
+    run: url,
   });
 }
 
@@ -178,10 +196,10 @@ export async function sweepOtherBakes(digest: Digest, request: DeployRequest, po
     const found = await ports.repository.newestTags([BAKE_LOCKS], MOST_LOCKS);
     for (const { name, tag } of found.get(BAKE_LOCKS) ?? []) {
       if (name === hashOf(digest) || tag === undefined || !/^[0-9a-f]{64}$/.test(name)) continue;
-      const dead = readDead(tag.message, name, run);
+      const dead = await readDead(tag.message, name, run, ports);
       if (dead !== undefined && (await isWaiting(dead, ports))) continue;
       await releaseDead(lockOfBake(name), run, ports, async (message) => {
-        const now = readDead(message, name, run);
+        const now = await readDead(message, name, run, ports);
         if (now !== undefined) await sweep(now, request, ports);
       });
     }

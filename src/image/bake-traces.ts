@@ -20,6 +20,21 @@ export interface BakeTraces extends Made {
   readonly from: "output" | "note";
 }
 
+/** The run that bakes. */
+export interface BakeRun {
+  readonly repository: string;
+  readonly id: string;
+  readonly attempt: string;
+}
+
+/**
+ * What tells a bake from all others: a run's attempt bakes a content once at a time.
+ * @param hash the digest's hexadecimal digits
+ */
+export function bakeMark(hash: string, { repository, id, attempt }: BakeRun): string {
+  return [repository, id, attempt, hash.slice(0, 12)].join("/");
+}
+
 /** What Packer said that it made for the time of the bake; one of each kind for each of the template's builds. */
 export interface Made {
   readonly keyPairs?: readonly string[] | undefined;
@@ -103,21 +118,25 @@ export async function madeOf(output: AsyncIterable<string> | Iterable<string>): 
 
 /** What a bake notes in its lock, for whoever takes that over: one line. */
 export function formatTraces(traces: BakeTraces): string {
-  const { region, imageName, keyPairs, securityGroups, instances, spot, surrogate, copiedTo, ended } = traces;
+  const { region, imageName, mark, keyPairs, securityGroups, instances, spot, surrogate } = traces;
+  const { copiedTo, ended } = traces;
+  // Who takes the lock over and dies as well leaves these notes in a lock of its own: so they say whose bake it was.
+  const [id, attempt] = mark.split("/").slice(-3);
+  const run = { id, attempt };
   const made = { keyPairs, securityGroups, instances, spot, surrogate, copiedTo };
-  return JSON.stringify({ region, imageName, ...made, ended });
+  return JSON.stringify({ region, imageName, run, ...made, ended });
 }
 
 /**
  * What a bake noted in its lock, each part of which has the form that it must have.
  * @param hash the digest's hexadecimal digits, from the name of the lock's ref
- * @param mark the bake's mark, as its lock's holder makes it
+ * @param repository this one: a note is about its own bakes only
  * @returns undefined if any part of it is not what Kiln writes
  */
 export function parseTraces(
   text: string | undefined,
-  { hash, mark }: { readonly hash: string; readonly mark: string },
-): BakeTraces | undefined {
+  { hash, repository }: { readonly hash: string; readonly repository: string },
+): NotedBake | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text ?? "");
@@ -126,7 +145,13 @@ export function parseTraces(
   }
   const found = NOTED.safeParse(value);
   if (!found.success || !isImageName(found.data.imageName, hash)) return undefined;
-  return { ...found.data, mark, from: "note" };
+  const run = { repository, ...found.data.run };
+  return { ...found.data, run, mark: bakeMark(hash, run), from: "note" };
+}
+
+/** What a bake noted, and the run whose bake it was. */
+export interface NotedBake extends BakeTraces {
+  readonly run: BakeRun;
 }
 
 const region = z.string().regex(REGION);
@@ -140,6 +165,7 @@ const tagValue = z
 const NOTED = z.object({
   region,
   imageName: z.string(),
+  run: z.object({ id: z.string().regex(/^\d{1,15}$/), attempt: z.string().regex(/^\d{1,6}$/) }),
   keyPairs: packerNames.optional(),
   securityGroups: packerNames.optional(),
   instances: z.array(z.string().regex(INSTANCE)).max(MOST).optional(),
