@@ -66,7 +66,9 @@ test("Packer's words tell a Spot build and a surrogate build", async () => {
 
 test.each([{ spot: false }, { spot: "*" }, { surrogate: 1 }])("a note that says %j is none", (more) => {
   const noted = JSON.stringify({ ...(JSON.parse(formatTraces(TRACES)) as object), ...more });
-  expect(parseTraces(noted, { hash: "0123456789ab".padEnd(64, "0"), repository: "acme/web" })).toBeUndefined();
+  expect(
+    parseTraces(noted, { hash: "0123456789ab".padEnd(64, "0"), repository: "acme/web" }),
+  ).toBeUndefined();
 });
 
 /** How a launch template differs from the one that Packer makes for this bake. */
