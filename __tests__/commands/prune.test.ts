@@ -86,7 +86,7 @@ describe("an image that nothing needs", () => {
   });
 
   test("stays while anybody in the account has an instance of it, a stopped one too", async () => {
-    const { stage, old } = await withOldImage();
+    const { stage, old, now: inUse } = await withOldImage();
     await using _ = stage;
     await stage.prune();
     stage.pass(20);
@@ -107,6 +107,9 @@ describe("an image that nothing needs", () => {
     instance.state = "stopped";
     expect(fates(await stage.prune())).toEqual([`${old} restored`]);
     stage.sandbox.autoScaling.setDesiredCapacity("by-hand", 0);
+    // Only the ten newest versions of a template count as naming an image.
+    for (let version = 2; version <= 11; version += 1)
+      stage.sandbox.ec2.addLaunchTemplateVersion(template.id, { ImageId: inUse, InstanceType: "t3.small" });
     // AWS tells a launch a day later; it is seen for as long as a young image is.
     stage.pass(2);
     expect(fates(await stage.prune())).toEqual([]);
@@ -233,6 +236,53 @@ describe("forged records cannot make an image look like one that nobody needs", 
         "Nothing was pruned. Among the last 100 tags of dev only 1 are records with an image, and 3 are kept",
     });
     expect(writes).toEqual([]);
+  });
+});
+
+describe("what something else names", () => {
+  test("stays: in a launch template that no target uses, in a parameter", async () => {
+    const { stage, old, now: inUse } = await withOldImage();
+    await using _ = stage;
+    const inParameter = stage.image("web-in-a-parameter", 50);
+    stage.sandbox.ec2.settings.ssmParameters["/web/ami"] = inParameter;
+    const template = stage.sandbox.ec2.addLaunchTemplate(HOME, "batch", {
+      ImageId: old,
+      InstanceType: "t3.small",
+    });
+    expect(fates(await stage.prune()).filter((fate) => !fate.endsWith("protected"))).toEqual([]);
+    // AWS looks at the ten newest versions of a template.
+    for (let version = 2; version <= 11; version += 1)
+      stage.sandbox.ec2.addLaunchTemplateVersion(template.id, { ImageId: inUse, InstanceType: "t3.small" });
+    delete stage.sandbox.ec2.settings.ssmParameters["/web/ami"];
+    expect(fates(await stage.prune())).toEqual([`${old} deprecated`, `${inParameter} deprecated`]);
+  });
+
+  test("is restored once it is named again, also in the time of grace", async () => {
+    const { stage, old } = await withOldImage();
+    await using _ = stage;
+    await stage.prune();
+    stage.sandbox.ec2.settings.ssmParameters["/web/ami"] = old;
+    stage.pass(30);
+    expect(fates(await stage.prune())).toEqual([`${old} restored`]);
+  });
+
+  test("cannot be looked up: nothing is deregistered", async () => {
+    const { stage, first, second } = await withTwoToGo();
+    await using _ = stage;
+    stage.sandbox.faults.inject({ action: "DescribeImageReferences" }, denied, { times: Infinity });
+    const { error, writes, log } = await stage.prune();
+    expect(error).toBeUndefined();
+    expect(writes).toEqual([]);
+    expect(stage.left()).toEqual(expect.arrayContaining([first, second]));
+    expect(log.join("\n")).toContain("what names the images could not be looked up");
+  });
+
+  test("cannot be looked up any more right before an image goes: it stays", async () => {
+    const { stage, first, second } = await withTwoToGo();
+    await using _ = stage;
+    stage.sandbox.faults.inject({ action: "DescribeImageReferences" }, denied, { skip: 1, times: Infinity });
+    expect((await stage.prune()).writes).toEqual([]);
+    expect(stage.left()).toEqual(expect.arrayContaining([first, second]));
   });
 });
 

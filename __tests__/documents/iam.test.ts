@@ -13,6 +13,15 @@ const allowedBy = (...names: readonly string[]): ReadonlySet<string> =>
 
 /** What AWS checks of whoever starts a refresh that launches from a template. */
 const CHECKED_ON_LAUNCH = ["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "ssm:GetParameters"];
+/** What EC2 looks through for images' references, in the caller's name (EC2 user guide, AMI references). */
+const CHECKED_FOR_REFERENCES = [
+  "ec2:DescribeLaunchTemplates",
+  "imagebuilder:GetContainerRecipe",
+  "imagebuilder:ListContainerRecipes",
+  "imagebuilder:ListImageRecipes",
+  "ssm:DescribeParameters",
+  "ssm:GetParameters",
+];
 /** AWS allows it to everybody (STS API reference, GetCallerIdentity). */
 const ALLOWED_TO_EVERYBODY = "sts:GetCallerIdentity";
 
@@ -38,7 +47,7 @@ test("no action is a pattern, and only what changes nothing is allowed on everyt
   const all = statements(POLICIES);
   const onEverything = all.filter((statement) => resourcesOf(statement).includes("*")).flatMap(actionsOf);
   for (const action of all.flatMap(actionsOf)) expect(action).toMatch(/^[a-z0-9]+:[A-Za-z]+$/);
-  for (const action of onEverything) expect(action).toMatch(/:(?:Describe|Get)/);
+  for (const action of onEverything) expect(action).toMatch(/:(?:Describe|Get|List)/);
 });
 
 test("they allow everything that the action asks AWS for", () => {
@@ -51,7 +60,13 @@ test("they allow everything that the action asks AWS for", () => {
 
 test("to look, to roll out and to prune they allow nothing else", () => {
   // The module that assumes roles loads the SDK's when it does.
-  const asked = new Set([...awsActions(), ...CHECKED_ON_LAUNCH, "sts:AssumeRole", "sts:TagSession"]);
+  const asked = new Set([
+    ...awsActions(),
+    ...CHECKED_ON_LAUNCH,
+    ...CHECKED_FOR_REFERENCES,
+    "sts:AssumeRole",
+    "sts:TagSession",
+  ]);
   const other = [
     ...allowedBy("plan", "status", "promote", "rollback", "promote-across-accounts", "target-account"),
   ].filter((action) => !asked.has(action));
@@ -60,7 +75,9 @@ test("to look, to roll out and to prune they allow nothing else", () => {
 });
 
 test("looking changes nothing", () => {
-  const changing = [...allowedBy("plan", "status")].filter((action) => !/:(?:Describe|Get)/.test(action));
+  const changing = [...allowedBy("plan", "status")].filter(
+    (action) => !/:(?:Describe|Get|List)/.test(action),
+  );
   expect(changing).toEqual([]);
 });
 

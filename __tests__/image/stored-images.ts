@@ -43,6 +43,7 @@ export const worldOf = (
   needed: new Map(),
   current: new Set(),
   launched: new Set(),
+  references: new Map(),
   ...changes,
 });
 

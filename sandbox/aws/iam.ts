@@ -112,7 +112,8 @@ function holds(
   return Object.entries(keys).every(([key, wanted]) => {
     const found = valuesOf(context, key);
     if (operator === "Null") return list(wanted).includes(String(found === undefined));
-    const [, name = "", ifExists] = /^(\w+?)(IfExists)?$/.exec(operator) ?? [];
+    // ForAnyValue: of a key's several values one must match, which is what happens here without it, too.
+    const [, name = "", ifExists] = /^(?:ForAnyValue:)?(\w+?)(IfExists)?$/.exec(operator) ?? [];
     const known = OPERATORS[name];
     if (known === undefined) throw new Error(`The sandbox's IAM does not know the operator ${operator}`);
     // A key that the request has not: no match, which a negated operator calls true.

@@ -13,6 +13,7 @@ export interface PolicyPlace {
 
 const inDeploy = (...statements: readonly string[]): PolicyPlace => ({ file: "deploy", statements });
 
+const inPrune = (...statements: readonly string[]): PolicyPlace => ({ file: "prune", statements });
 const inSpot = (...statements: readonly string[]): PolicyPlace => ({ file: "bake-spot", statements });
 const inSurrogate = (...statements: readonly string[]): PolicyPlace => ({
   file: "bake-surrogate",
@@ -48,6 +49,7 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "ec2:DeleteVolume": inDeploy("ChangeTemporaryGroupsAndVolumes"),
   "ec2:DeregisterImage": inDeploy("TakeImagesBack"),
   "ec2:DescribeImageAttribute": { file: "promote-across-accounts", statements: ["ShareImages"] },
+  "ec2:DescribeImageReferences": inPrune("Look"),
   "ec2:DescribeImages": inDeploy("Look"),
   "ec2:DescribeInstanceTypeOfferings": inDeploy("Look"),
   "ec2:DescribeInstanceTypes": inDeploy("Look"),
@@ -62,10 +64,10 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "ec2:DescribeVolumes": inDeploy("Look"),
   "ec2:DescribeVpcs": inDeploy("Look"),
   "ec2:DetachVolume": inSurrogate("UseBuildVolumes", "SwapVolumesOfBuildInstances"),
-  "ec2:DisableImageDeprecation": { file: "prune", statements: ["RetireImages"] },
-  "ec2:DisableImageDeregistrationProtection": { file: "prune", statements: ["RetireImages"] },
-  "ec2:EnableImageDeprecation": { file: "prune", statements: ["RetireImages"] },
-  "ec2:EnableImageDeregistrationProtection": { file: "prune", statements: ["RetireImages"] },
+  "ec2:DisableImageDeprecation": inPrune("RetireImages"),
+  "ec2:DisableImageDeregistrationProtection": inPrune("RetireImages"),
+  "ec2:EnableImageDeprecation": inPrune("RetireImages"),
+  "ec2:EnableImageDeregistrationProtection": inPrune("RetireImages"),
   "ec2:GetConsoleOutput": inDeploy("ReadConsoles"),
   "ec2:ModifyImageAttribute": { file: "promote-across-accounts", statements: ["ShareImages"] },
   "ec2:ModifyInstanceAttribute": inDeploy("UseBuildInstances"),
@@ -81,12 +83,16 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "ec2:TerminateInstances": inDeploy("UseBuildInstances"),
   "elasticloadbalancing:DescribeTargetHealth": inDeploy("Look"),
   "iam:PassRole": inDeploy("PassTheInstancesRole"),
+  "imagebuilder:GetContainerRecipe": inPrune("SeeWhatNamesImages"),
+  "imagebuilder:ListContainerRecipes": inPrune("SeeWhatNamesImages"),
+  "imagebuilder:ListImageRecipes": inPrune("SeeWhatNamesImages"),
   "kms:CreateGrant": { file: "kms-key", statements: ["GrantTheTargetsKeyToEbs"] },
   "kms:Decrypt": { file: "kms-key", statements: ["EncryptWithTheTargetsKey"] },
   "kms:DescribeKey": { file: "kms-key", statements: ["EncryptWithTheTargetsKey"] },
   "kms:GenerateDataKeyWithoutPlaintext": { file: "kms-key", statements: ["EncryptWithTheTargetsKey"] },
   "kms:ReEncryptFrom": { file: "kms-key", statements: ["EncryptWithTheTargetsKey"] },
   "kms:ReEncryptTo": { file: "kms-key", statements: ["EncryptWithTheTargetsKey"] },
+  "ssm:DescribeParameters": inPrune("SeeWhatNamesImages"),
   "ssm:GetParameters": inDeploy("ReadImageParameters"),
   "sts:AssumeRole": { file: "promote-across-accounts", statements: ["BecomeTheTargetsRole"] },
   "sts:TagSession": { file: "promote-across-accounts", statements: ["BecomeTheTargetsRole"] },

@@ -8,7 +8,7 @@ import {
 } from "../domain/application.ts";
 import { CancelledError, KilnError } from "../domain/errors.ts";
 import { TAG } from "../domain/image.ts";
-import { launchedImages, listImages } from "../image/retire.ts";
+import { imageReferences, launchedImages, listImages } from "../image/retire.ts";
 import {
   type Ownership,
   planRetirement,
@@ -19,7 +19,7 @@ import { HISTORY_READ, type LedgerPage, readLedger } from "../release/ledger.ts"
 import type { ReleaseRecord } from "../release/record.ts";
 import { lockRef } from "../release/lock.ts";
 import { readVersionImages } from "../rollout/target-images.ts";
-import { observeTarget, type TargetState } from "../rollout/target-state.ts";
+import { observeTarget, templatesOf, type TargetState } from "../rollout/target-state.ts";
 import { imageNeeds, type ObservedEnvironment } from "./image-needs.ts";
 import { ownAccount, repositoriesOf } from "./own-account.ts";
 import type { Ports, Run } from "./ports.ts";
@@ -43,7 +43,12 @@ const NOTHING_PRUNED = "Nothing was pruned.";
 export async function observeWorld(
   { application, environments, run }: PruneRequest,
   ports: Ports,
-): Promise<{ readonly world: RetirementWorld; readonly ledger: Ledger }> {
+): Promise<{
+  readonly world: RetirementWorld;
+  readonly ledger: Ledger;
+  /** The targets' own launch templates. */
+  readonly templates: ReadonlySet<string>;
+}> {
   const regions = [...new Set(environments.flatMap(({ targets }) => targets.map((target) => target.region)))];
   const settings = application.prune ?? DEFAULT_PRUNE;
   const { name, environments: all } = application;
@@ -67,8 +72,15 @@ export async function observeWorld(
     images: images.flat(),
     ...imageNeeds(observed),
     launched: new Set(),
+    references: new Map(),
   };
-  return { world: { ...world, launched: await launchedOf(world, application, ports) }, ledger };
+  const candidates = candidatesOf(world);
+  const templates = templateIds(observed);
+  const [launched, references] = await Promise.all([
+    instancesOf(candidates, application, ports),
+    referencesTo(candidates, templates, ports),
+  ]);
+  return { world: { ...world, launched, references }, ledger, templates };
 }
 
 /**
@@ -85,16 +97,45 @@ export function awsNow({ aws }: Pick<Ports, "aws">): Date {
   });
 }
 
-/** The images with instances, of those that could go without them: in each account and region. */
-async function launchedOf(
-  world: RetirementWorld,
-  application: Application,
-  ports: Ports,
-): Promise<ReadonlySet<string>> {
-  const candidates = planRetirement(world).steps.flatMap(({ action, image }) =>
+/** The images that could go as far as the targets and records tell. */
+function candidatesOf(world: RetirementWorld): readonly StoredImage[] {
+  return planRetirement(world).steps.flatMap(({ action, image }) =>
     action === "restored" || action === "protected" ? [] : [image],
   );
-  return instancesOf(candidates, application, ports);
+}
+
+/** The targets' own launch templates: which of their versions' images are needed is decided by more than their number. */
+function templateIds(observed: readonly ObservedEnvironment[]): ReadonlySet<string> {
+  const states = observed.flatMap(({ targets }) => targets.map(({ state }) => state));
+  return new Set(states.flatMap((state) => templatesOf(state).map(({ id }) => id)));
+}
+
+/**
+ * What else in the images' account names some images: launch templates and parameters that no target uses.
+ * @returns undefined if the role may not ask: then nothing may be deregistered
+ */
+export async function referencesTo(
+  images: readonly { readonly id: string; readonly region: string }[],
+  templates: ReadonlySet<string>,
+  { aws, log }: Pick<Ports, "aws" | "log">,
+): Promise<ReadonlyMap<string, string> | undefined> {
+  const byRegion = [...Map.groupBy(images, ({ region }) => region)];
+  try {
+    const found = await Promise.all(
+      byRegion.map(async ([region, there]) =>
+        imageReferences(
+          await aws.ec2(region),
+          there.map(({ id }) => id),
+          templates,
+        ),
+      ),
+    );
+    return new Map(found.flatMap((references) => [...references]));
+  } catch (error) {
+    if (!(error instanceof KilnError) || error instanceof CancelledError) throw error;
+    log.warning(`No image is deregistered: what names the images could not be looked up. ${error.message}`);
+    return undefined;
+  }
 }
 
 /** Those of some images that have instances, in the account that owns them and in the environments' accounts. */

@@ -16,6 +16,7 @@ import {
   type Ledger,
   observeWorld,
   type PruneRequest,
+  referencesTo,
   whatMoved,
 } from "./prune-world.ts";
 
@@ -28,7 +29,7 @@ const AT_ONCE = 5;
  * @throws KilnError where something cannot be read (nothing was changed then), or could not be done to some images
  */
 export async function prune(request: PruneRequest, ports: Ports): Promise<void> {
-  const { world, ledger } = await observeWorld(request, ports);
+  const { world, ledger, templates } = await observeWorld(request, ports);
   const plan = planRetirement(world);
   const { kept } = plan;
   const images = plan.steps.map((step) => toResult(step, world));
@@ -44,7 +45,7 @@ export async function prune(request: PruneRequest, ports: Ports): Promise<void> 
     ports.facts.publish({ prune: { kept, images: [...done], gigabytes: goneOf(done) } });
   };
   ports.facts.publish({ prune: { kept, images: [], gigabytes: 0 } });
-  await carryOut(plan.steps, { request, world, ledger, ports, publish });
+  await carryOut(plan.steps, { request, world, ledger, templates, ports, publish });
   report(done);
   const changed = done.some(({ action }) => action !== "waiting");
   ports.facts.publish({ outcome: changed ? "succeeded" : "unchanged" });
@@ -55,6 +56,7 @@ interface Work {
   readonly request: PruneRequest;
   readonly world: RetirementWorld;
   readonly ledger: Ledger;
+  readonly templates: ReadonlySet<string>;
   readonly ports: Ports;
   readonly publish: (step: RetirementStep, changes?: Partial<PrunedImage>) => void;
 }
@@ -131,12 +133,13 @@ async function stillGoes(
 
 async function lookOnceMore(
   step: RetirementStep,
-  { request, world, ports, publish }: Work,
+  { request, world, templates, ports, publish }: Work,
 ): Promise<StoredImage | undefined> {
   const ec2 = await ports.aws.ec2(step.image.region);
-  const [image, launched] = await Promise.all([
+  const [image, launched, references] = await Promise.all([
     readImage(ec2, step.image),
     instancesOf([step.image], request.application, ports),
+    referencesTo([step.image], templates, ports),
   ]);
   if (image === undefined) {
     ports.log.notice(`${nameOf(step)} is gone already`);
@@ -147,6 +150,7 @@ async function lookOnceMore(
     now: awsNow(ports),
     images: world.images.map((other) => (other.id === image.id ? image : other)),
     launched: new Set([...world.launched, ...launched]),
+    references,
   }).steps.find((other) => other.image.id === image.id);
   if (again?.action === "deregistered") return image;
   const why = "it has changed since it was looked at: left for the next run";

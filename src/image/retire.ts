@@ -1,5 +1,6 @@
 import {
   DeregisterImageCommand,
+  DescribeImageReferencesCommand,
   DescribeImagesCommand,
   DescribeInstancesCommand,
   DisableImageDeprecationCommand,
@@ -116,6 +117,46 @@ export async function launchedImages(ec2: EC2Client, ids: readonly string[]): Pr
           for (const { ImageId } of Instances ?? []) found.add(ImageId ?? "");
     }),
   );
+  return found;
+}
+
+/** The most image ids that one request takes (API reference, DescribeImageReferences). */
+const REFERENCE_IDS = 10;
+
+/** What may name an image without running it. Instances are looked for by themselves, whatever their state. */
+const REFERRING = [
+  "ec2:LaunchTemplate",
+  "ssm:Parameter",
+  "imagebuilder:ImageRecipe",
+  "imagebuilder:ContainerRecipe",
+] as const;
+
+/**
+ * The launch templates, parameters and recipes of the account that name images of a region, whoever made them: by image, the ARN of
+ * one. AWS looks at the ten newest versions of a template (EC2 user guide: AMI references).
+ * @param own ids of launch templates whose versions are looked at otherwise
+ */
+export async function imageReferences(
+  ec2: EC2Client,
+  ids: readonly string[],
+  own: ReadonlySet<string>,
+): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (let start = 0; start < ids.length; start += REFERENCE_IDS) {
+    const ImageIds = ids.slice(start, start + REFERENCE_IDS);
+    const pages = pagesOf("DescribeImageReferences", (next) =>
+      ec2.send(
+        new DescribeImageReferencesCommand({
+          ImageIds,
+          ResourceTypes: REFERRING.map((ResourceType) => ({ ResourceType })),
+          ...next,
+        }),
+      ),
+    );
+    for await (const { ImageReferences } of pages)
+      for (const { ImageId: id, Arn: arn } of ImageReferences ?? [])
+        if (id !== undefined && !own.has(arn?.split("/").at(-1) ?? "")) found.set(id, arn ?? "something");
+  }
   return found;
 }
 

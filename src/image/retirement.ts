@@ -40,6 +40,8 @@ export interface RetirementWorld {
   readonly current: ReadonlySet<string>;
   /** The images that have instances anywhere in the accounts. */
   readonly launched: ReadonlySet<string>;
+  /** What else names an image, by its id; absent: that could not be looked up, and nothing is deregistered. */
+  readonly references: ReadonlyMap<string, string> | undefined;
 }
 
 /** One thing that is to be done with an image, or that is waited for. */
@@ -106,12 +108,14 @@ function newestOfRegions(images: readonly StoredImage[]): ReadonlySet<string> {
 
 function whyNeeded(
   image: StoredImage,
-  { needed, launched, now, settings }: RetirementWorld,
+  { needed, launched, references, now, settings }: RetirementWorld,
   newest: ReadonlySet<string>,
 ): string | undefined {
   const need = needed.get(image.id);
   if (need !== undefined) return need;
   if (launched.has(image.id)) return "there are instances of it";
+  const reference = references?.get(image.id);
+  if (reference !== undefined) return `${reference} names it`;
   if (newest.has(image.id)) return `it is the newest image in ${image.region}`;
   const { lastLaunched } = image;
   if (lastLaunched !== undefined && now.getTime() - lastLaunched.getTime() < settings.minAge)
@@ -135,7 +139,7 @@ function secure(image: StoredImage, why: string, { now, current }: RetirementWor
   return steps;
 }
 
-function retire(image: StoredImage, { now, settings }: RetirementWorld): RetirementStep {
+function retire(image: StoredImage, { now, settings, references }: RetirementWorld): RetirementStep {
   const { deprecated } = image;
   if (deprecated === undefined || !hasBegun(deprecated, now)) {
     const releases = settings.keep === 1 ? "newest release" : `last ${settings.keep} releases`;
@@ -147,6 +151,8 @@ function retire(image: StoredImage, { now, settings }: RetirementWorld): Retirem
   }
   const since = `deprecated since ${day(deprecated)}`;
   const end = new Date(deprecated.getTime() + settings.grace);
+  if (end <= now && references === undefined)
+    return { image, action: "waiting", why: `${since}; whether something names it could not be looked up` };
   return end <= now
     ? { image, action: "deregistered", why: `${since}, and still nothing needs it` }
     : { image, action: "waiting", why: `${since}; it goes from ${day(end)} on` };

@@ -163,7 +163,7 @@ export function ec2Checks(state: Ec2State, action: string, call: Call): readonly
   if (rule === undefined) {
     if (!action.startsWith("Describe")) throw new Error(`The sandbox's IAM has no rule for ec2:${action}`);
     const own: Check = { action: `ec2:${action}`, resource: "*", context: {} };
-    return [own, ...aliasChecks(state, action, call)];
+    return [own, ...aliasChecks(state, action, call), ...referenceChecks(action, call)];
   }
   return [
     ...rule(state, call).map((touched) => ({ action: `ec2:${action}`, ...touched })),
@@ -173,6 +173,25 @@ export function ec2Checks(state: Ec2State, action: string, call: Call): readonly
       ? fleetLaunches(state, call).flatMap((launch) => launchChecks(state, call, launch))
       : []),
   ];
+}
+
+/** What each type of resource is looked through with (EC2 user guide, AMI references: required IAM permissions). */
+const REFERENCE_ACTIONS: Readonly<Record<string, readonly string[]>> = {
+  "ec2:Instance": ["ec2:DescribeInstances"],
+  "ec2:LaunchTemplate": ["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"],
+  "ssm:Parameter": ["ssm:DescribeParameters", "ssm:GetParameters"],
+  "imagebuilder:ImageRecipe": ["imagebuilder:ListImageRecipes"],
+  "imagebuilder:ContainerRecipe": ["imagebuilder:ListContainerRecipes", "imagebuilder:GetContainerRecipe"],
+};
+
+/** EC2 looks for references in the caller's name, which `aws:CalledVia` says. */
+function referenceChecks(action: string, { query }: Call): readonly Check[] {
+  if (action !== "DescribeImageReferences") return [];
+  const types = query.structs("ResourceType").map((type) => type.required("ResourceType"));
+  const context = { "aws:CalledVia": ["ec2-images.amazonaws.com"] };
+  return types.flatMap((type) =>
+    (REFERENCE_ACTIONS[type] ?? []).map((each) => ({ action: each, resource: "*", context })),
+  );
 }
 
 /** EBS user guide, Amazon EBS encryption requirements: what a caller needs on a customer managed key. */

@@ -11,6 +11,7 @@ import type { SpotRequest } from "./fleets.ts";
 import { imageAttributeOperations } from "./image-attributes.ts";
 import { imageCreationOperations, newImage } from "./image-creation.ts";
 import type { ImageSeed } from "./image-creation.ts";
+import { imageReferenceOperations } from "./image-references.ts";
 import { imageRetirementOperations } from "./image-retirement.ts";
 import { imageOperations, seenImage } from "./images.ts";
 import type { Image, ImageOutcome, ImageState } from "./images.ts";
@@ -107,6 +108,7 @@ function operationsOf(state: Ec2State): Operations {
   const operations: Operations = {
     ...imageOperations(state),
     ...imageCreationOperations(state),
+    ...imageReferenceOperations(state),
     ...imageRetirementOperations(state),
     ...imageAttributeOperations(state),
     ...snapshotOperations(state),
