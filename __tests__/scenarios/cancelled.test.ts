@@ -36,6 +36,8 @@ interface Case {
   /** What dev's `rollout:` has. */
   readonly rollout?: string;
   readonly prepare?: (stage: Stage) => Promise<void>;
+  /** GitHub changes refs one by one only: the record's creation is a request of its own. */
+  readonly refsOneByOne?: boolean;
   /** A request that is answered when the process has heard the signal, or only when it is too late for all signals. */
   readonly hold?: readonly [action: string | RegExp, answer: "held" | "silent", skip?: number];
   readonly reached: (stage: Stage, seen: readonly LoggedRequest[], log: string) => boolean;
@@ -265,6 +267,7 @@ const CASES: readonly Case[] = [
   {
     name: "the record is being written",
     always: true,
+    refsOneByOne: true,
     // The lock's ref, and the one of what is kept of the image, come before.
     hold: [REFS, "held", 2],
     reached: (_stage, seen) => seen.filter(({ action }) => action === REFS).length === 3,
@@ -388,8 +391,12 @@ async function others(stage: Stage): Promise<() => unknown> {
   });
 }
 
-async function open({ rollout, prepare }: Case): Promise<Stage> {
-  const stage = await Stage.open({ ssh: false, speed: SPEED });
+async function open({ rollout, prepare, refsOneByOne = false }: Case): Promise<Stage> {
+  const stage = await Stage.open({
+    ssh: false,
+    speed: SPEED,
+    updateRefs: refsOneByOne ? "heads-and-tags" : "any-ref",
+  });
   if (rollout !== undefined) {
     const config = await stage.copy.read(".github/kiln.yml");
     await stage.commit("Rollout", {

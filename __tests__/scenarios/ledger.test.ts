@@ -240,7 +240,7 @@ describe("a record that is forged launches nothing", () => {
     );
     await using _ = stage;
     expect(result.code).toBe(1);
-    expect(result.log).toContain("the record is of application api, not web");
+    expect(result.log).toContain("is of another application, api, not of web. It is ignored");
     expect(ourWrites(result.requests)).toEqual([]);
   });
 
@@ -295,7 +295,7 @@ describe("promotion", () => {
     const proven = await stage.seedImage();
     const refused = await stage.push("main");
     expect(refused.code).toBe(1);
-    expect(refused.log).toContain("production takes only what qa has released");
+    expect(refused.log).toContain("production takes only what qa has proven, and qa has not released it");
     expect(refused.log).toContain("qa runs no release");
     expect(ourWrites(refused.requests)).toEqual([]);
 
