@@ -249,6 +249,7 @@ export class World {
     if (
       name === "createRef" &&
       release !== undefined &&
+      !this.#lost &&
       !this.#holds(strand, (each) => each.name === release)
     )
       this.wrong.push(`${strand.name} records a release of ${release} without its lock`);

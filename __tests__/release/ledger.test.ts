@@ -306,10 +306,7 @@ describe.each([
     expect(lock.isReleased).toBe(atomic);
   });
 
-  test.each([
-    ["another run holds by now", "tag-1"],
-    ["was taken over and released", undefined],
-  ])("is not written by a run whose lock %s", async (_case, now) => {
+  test("is not written by a run whose lock another run holds by now", async () => {
     const other = formatHolder(
       "production",
       { id: "7", attempt: "2", url: "https://run/7", actor: "bob" },
@@ -317,17 +314,31 @@ describe.each([
     );
     repository.push("other-lock", other, COMMIT);
     repository.refs.clear();
-    if (now !== undefined) repository.refs.set(LOCK.ref, now);
+    repository.refs.set(LOCK.ref, "tag-1");
     const before = [...repository.refs];
     const lock = new HeldLock([LOCK], { repository, clock });
     const written = appendRecord(record(42), "", { repository, clock, lock });
     await expect(written).rejects.toThrow(TakenOverError);
-    await expect(written).rejects.toThrow(
-      now === undefined
-        ? "its lock was taken over and released, or deleted by hand"
-        : "bob's run https://run/7 (attempt 2) holds its lock",
-    );
+    await expect(written).rejects.toThrow("bob's run https://run/7 (attempt 2) holds its lock");
     expect([...repository.refs]).toEqual(before);
+  });
+
+  test("is written although somebody deleted the lock: it is free, and nothing was released since", async () => {
+    const lock = new HeldLock([LOCK], { repository, clock });
+    expect((await appendRecord(record(42), "", { repository, clock, lock })).tag.number).toBe(42);
+    expect(lock.wasLost).toBe(true);
+    await lock.release();
+    expect([...repository.refs.keys()]).toEqual(["refs/tags/release/production/000042"]);
+  });
+
+  test("is not written after the one of a run that had taken over and is done", async () => {
+    push(record(42, { run: "another" }));
+    const lock = new HeldLock([LOCK], { repository, clock });
+    const written = appendRecord(record(42), "", { repository, clock, lock });
+    await expect(written).rejects.toThrow(TakenOverError);
+    await expect(written).rejects.toThrow("release/production/000042 was recorded by another run meanwhile");
+    expect(await lock.release()).toBe("released");
+    expect([...repository.refs.keys()]).toEqual(["refs/tags/release/production/000042"]);
   });
 
   test("follows one that was recorded meanwhile only as far as the guard allows", async () => {

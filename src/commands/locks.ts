@@ -93,7 +93,7 @@ async function letGo(held: HeldLock, run: Run, ports: Ports, error?: unknown): P
     const ended = await held.release();
     // What is not visible now the post step looks for once more.
     if (ended !== "gone") ports.unfinished.unlocked({ ref });
-    if (ended !== "released" && !(error instanceof TakenOverError)) {
+    if ((ended !== "released" || held.wasLost) && !(error instanceof TakenOverError)) {
       ports.log.warning(
         `The lock ${ref} was deleted or replaced while this run held it: another run may have changed the same thing meanwhile`,
       );

@@ -24,6 +24,7 @@ export class HeldLock {
   /** The lock as this run has written it, without notes and with them; newest first. */
   readonly #forms: [Lock, ...Lock[]];
   #isReleased = false;
+  #wasLost = false;
   #isAtomic = true;
 
   constructor([newest, ...older]: readonly [Lock, ...Lock[]], tools: HeldLockTools) {
@@ -35,6 +36,11 @@ export class HeldLock {
   /** Whether it was released together with what it was for. */
   get isReleased(): boolean {
     return this.#isReleased;
+  }
+
+  /** Whether it was gone for a while, and this run took it again. */
+  get wasLost(): boolean {
+    return this.#wasLost;
   }
 
   /** False once GitHub has refused to change refs atomically. */
@@ -64,16 +70,36 @@ export class HeldLock {
    * @throws TakenOverError if it is not
    */
   async confirm(seen: string | undefined, state: string): Promise<void> {
+    const now = await this.#lookAgain(seen);
+    if (!this.#isForm(now)) throw await this.#takenOver(now, state);
+  }
+
+  /**
+   * The same, but a lock that nobody holds is taken again: somebody unlocked by hand, or another run took it over and is
+   * done. What that run recorded is for the caller to see.
+   * @throws TakenOverError if another run holds it
+   */
+  async confirmOrRegain(seen: string | undefined, state: string): Promise<"held" | "regained"> {
+    const now = await this.#lookAgain(seen);
+    if (this.#isForm(now)) return "held";
+    const [{ sha }] = this.#forms;
+    const isFree = now === undefined && (await this.#tools.repository.createRef(this.ref, sha)) === "created";
+    if (!isFree) throw await this.#takenOver(now, state);
+    this.#wasLost = true;
+    return "regained";
+  }
+
+  /** What the lock's ref points at: the run's own lock as soon as that is seen. */
+  async #lookAgain(seen: string | undefined): Promise<string | undefined> {
     const { repository, clock } = this.#tools;
     let now = seen;
     for (const pause of [0, ...UNSEEN_PAUSES]) {
-      if (this.#isForm(now)) return;
+      if (this.#isForm(now)) return now;
       // What one query shows another may not: the server that answered it may lag, or not show such refs.
       if (pause > 0) await clock.sleep(pause);
       now = await repository.readRef(this.ref);
     }
-    if (this.#isForm(now)) return;
-    throw await this.#takenOver(now, state);
+    return now;
   }
 
   /**

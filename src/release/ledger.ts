@@ -1,5 +1,5 @@
 import type { Application } from "../domain/application.ts";
-import { hasCode, KilnError } from "../domain/errors.ts";
+import { hasCode, KilnError, TakenOverError } from "../domain/errors.ts";
 import type { Clock, Log } from "../domain/ports.ts";
 import {
   formatReleaseTag,
@@ -188,12 +188,22 @@ export function highestNumber(key: LedgerKey, refs: readonly TagRef[]): number {
 /** Numbers tried before giving up: that many others would have to release to the environment in the same seconds. */
 const MAX_CLAIMS = 20;
 
+const NOT_RECORDED = "What this run rolled out is not recorded.";
+
+/** Stops a run behind whose back another one has released. */
+export function recordedMeanwhile(release: string, state: string): TakenOverError {
+  return new TakenOverError(`${release} was recorded by another run meanwhile`, {
+    state,
+    next: "See what the other run released, with `command: status`. Run this job again only if this commit is to be released after it.",
+  });
+}
+
 /** What a record is written with. */
 export interface RecordTools {
   readonly repository: Repository;
   readonly clock: Clock;
   /** The environment's lock: it is released together with the record. */
-  readonly lock: Pick<HeldLock, "ref" | "releaseWith" | "confirm">;
+  readonly lock: Pick<HeldLock, "ref" | "releaseWith" | "confirmOrRegain">;
   /** Throws if the release must not follow one that was recorded meanwhile. */
   readonly guard?: ((newest: ReleaseRecord) => Promise<void>) | undefined;
 }
@@ -214,15 +224,22 @@ export async function appendRecord(
   const first = record.tag.number;
   const last = Math.min(first + MAX_CLAIMS - 1, LAST_NUMBER);
   let { previous } = record;
+  let isRegained = false;
   for (let number = first; number <= last; number += 1) {
     const candidate: ReleaseRecord = { ...record, previous, tag: { ...record.tag, number } };
     const name = formatReleaseTag(candidate.tag);
     const ref = `refs/tags/${name}`;
     const message = formatRecord(candidate, changes);
     const sha = await repository.createTag({ name, message, commit: candidate.commit });
-    const written = await lock.releaseWith([{ ref, from: undefined, to: sha }]);
+    const creation = [{ ref, from: undefined, to: sha }];
+    let written = await lock.releaseWith(creation);
     if (written === "updated") return candidate;
-    await lock.confirm(await repository.readRef(lock.ref), "What this run rolled out is not recorded.");
+    const seen = await repository.readRef(lock.ref);
+    if ((await lock.confirmOrRegain(seen, NOT_RECORDED)) === "regained") {
+      isRegained = true;
+      if (written === "conflict") written = await lock.releaseWith(creation);
+      if (written === "updated") return candidate;
+    }
     const claimed = written === "unsupported" ? await claim(repository, ref, sha) : "exists";
     if (claimed === "created") return candidate;
     if (claimed === "blocked") continue;
@@ -230,6 +247,8 @@ export async function appendRecord(
     if (taken === undefined) continue;
     // The images too: a re-run of the same job may release something else.
     if (taken.run === record.run && taken.imageDigest === record.imageDigest) return taken;
+    // Of a run that had taken over, and is done: it has changed what this run rolled out.
+    if (isRegained) throw recordedMeanwhile(name, NOT_RECORDED);
     await guard?.(taken);
     previous = name;
   }

@@ -1,9 +1,8 @@
-import { TakenOverError } from "../domain/errors.ts";
 import { formatReleaseTag, type LedgerKey, ledgerPath } from "../domain/release-tag.ts";
 import type { RefsSeen } from "../github/read-refs.ts";
 import type { Repository } from "../github/repository.ts";
 import type { HeldLock } from "./held-lock.ts";
-import { highestNumber } from "./ledger.ts";
+import { highestNumber, recordedMeanwhile } from "./ledger.ts";
 
 /** Tags read to see whether the ledger has moved, some more than the newest record: other tags may sort before it. */
 const TAGS_READ = 20;
@@ -37,14 +36,7 @@ export class Turn {
     await this.lock.confirm(refs.get(this.lock.ref), state);
     const highest = highestNumber(this.#key, tags.get(this.#prefix) ?? []);
     if (highest <= this.#planned) return;
-    const release = formatReleaseTag({ ...this.#key, number: highest });
-    throw new TakenOverError(
-      `${release} was recorded while this run held the lock of ${this.#key.environment}`,
-      {
-        state,
-        next: "See what the other run released, with `command: status`. Run this job again only if this commit is to be released after it.",
-      },
-    );
+    throw recordedMeanwhile(formatReleaseTag({ ...this.#key, number: highest }), state);
   }
 
   get #prefix(): string {
