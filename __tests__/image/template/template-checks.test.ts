@@ -174,6 +174,8 @@ describe("a variable that Kiln sets", () => {
 });
 
 describe("force_deregister", () => {
+  const TWO = 'variable "a" { default = true }\nvariable "b" { default = false }\n';
+
   test.each<
     [what: string, value: string, variables: string, more: More, refused: "is" | "may be" | undefined]
   >([
@@ -204,6 +206,19 @@ describe("force_deregister", () => {
       "is",
     ],
     ["a local", "local.force", "locals { force = true }\n", {}, "is"],
+    [
+      "a default that is null",
+      "var.force",
+      'variable "force" {\n  type = bool\n  default = null\n}\n',
+      {},
+      undefined,
+    ],
+    ["two conditions, one of them false", "var.a && var.b", TWO, {}, undefined],
+    ["two conditions, both true", "var.a && var.a", TWO, {}, "is"],
+    ["an alternative", "var.b || var.a", TWO, {}, "is"],
+    ["an alternative, both false", "var.b || var.b", TWO, {}, undefined],
+    ["a condition that decides alone", "var.b && data.http.x.body", TWO, {}, undefined],
+    ["a condition that does not decide", "var.a && data.http.x.body", TWO, {}, "may be"],
     ["what nobody knows", 'data.http.x.body == "y"', "", {}, "may be"],
     [
       "a secret",
@@ -486,6 +501,28 @@ describe("only", () => {
       recipe: { template: "web.json", only: [pattern] },
     });
     expect(messages(found)).toHaveLength(matches ? 0 : 1);
+  });
+});
+
+describe("builds that are known during the bake only", () => {
+  const sources =
+    'variable "image_name" {}\nvariable "stage" {}\nsource "amazon-ebs" "web" { ami_name = var.image_name }\nsource "amazon-ebs" "old" {\n  ami_name = var.image_name\n  force_deregister = true\n}\n';
+
+  test.each([
+    ["a build's name", 'build {\n  name = var.stage\n  sources = ["amazon-ebs.web", "amazon-ebs.old"]\n}\n'],
+    [
+      "a build's sources",
+      'build {\n  sources = ["amazon-ebs.web"]\n}\nbuild {\n  sources = ["amazon-ebs.${var.stage}"]\n}\n',
+    ],
+    [
+      "a dynamic source",
+      'build {\n  sources = ["amazon-ebs.web"]\n  dynamic "source" {\n    for_each = [var.stage]\n    labels = ["amazon-ebs.${source.value}"]\n    content {}\n  }\n}\n',
+    ],
+  ])("%s: any item of only may name them, and all of them are looked at", async (_, build) => {
+    const found = await check({ "packer/web.pkr.hcl": sources + build }, { recipe: { only: ["prod.*"] } });
+    expect(messages(found)).toStrictEqual([
+      expect.stringMatching(/^packer\/web.pkr.hcl:6:3: force_deregister/),
+    ]);
   });
 });
 

@@ -18,9 +18,9 @@ export interface AttributeFact {
   readonly place: Place;
   /**
    * The value, if it is known before the bake: written out, or made of variables and locals whose values are known.
-   * Undefined otherwise, and for maps.
+   * Undefined otherwise, and for maps. `null` is as if the attribute was not there.
    */
-  readonly value: LiteralValue | undefined;
+  readonly value: LiteralValue | null | undefined;
   /** True if the value is written out, without any variable or function. */
   readonly literal: boolean;
   /** What the value refers to, each once: `var.x`, `local.x`, and functions as `timestamp()`, in `{{ }}` too. */
@@ -48,6 +48,8 @@ export interface BuildFacts {
   readonly name: string | undefined;
   /** `amazon-ebs.web`; for a legacy template the builders' names. */
   readonly sources: readonly string[];
+  /** False if the build's name or some of its sources are known during the bake only. */
+  readonly isKnown: boolean;
   readonly provisioners: readonly PluginUse[];
   readonly postProcessors: readonly PluginUse[];
   readonly place: Place;
@@ -77,9 +79,12 @@ export function buildsIn({ template }: TemplateFiles, evaluation: Evaluation): r
 }
 
 function buildFacts({ body, start }: HclBlock, { source }: TemplateFile, evaluation: Evaluation): BuildFacts {
-  const textsOf = (name: string): readonly string[] => {
+  const valueOf = (name: string): LiteralValue | null | undefined => {
     const attribute = attributeOf(body, name);
-    const value = attribute === undefined ? undefined : literalOf(evaluation.valueOf(attribute.value));
+    return attribute === undefined ? null : literalOf(evaluation.valueOf(attribute.value));
+  };
+  const textsOf = (name: string): readonly string[] => {
+    const value = valueOf(name);
     return typeof value === "string" ? [value] : Array.isArray(value) ? (value as readonly string[]) : [];
   };
   const uses = (blocks: readonly HclBlock[]): readonly PluginUse[] =>
@@ -89,6 +94,10 @@ function buildFacts({ body, start }: HclBlock, { source }: TemplateFile, evaluat
     sources: [...textsOf("sources"), ...blocksOf(body, "source").map(({ labels }) => labels[0] ?? "")].map(
       sourceName,
     ),
+    isKnown:
+      valueOf("name") !== undefined &&
+      valueOf("sources") !== undefined &&
+      !blocksOf(body, "dynamic").some(({ labels }) => labels[0] === "source"),
     provisioners: uses(blocksOf(body, "provisioner", "error-cleanup-provisioner")),
     postProcessors: uses(
       body.flatMap((item) => {
@@ -184,9 +193,10 @@ export function actionsIn(expression: Expression): readonly string[] {
   });
 }
 
-function literalOf(value: Value): LiteralValue | undefined {
+function literalOf(value: Value): LiteralValue | null | undefined {
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
-  if (value === null || value instanceof Unknown || !Array.isArray(value)) return undefined;
+  if (value === null) return null;
+  if (value instanceof Unknown || !Array.isArray(value)) return undefined;
   const items: readonly Value[] = value;
   const texts = items.filter((each) => typeof each === "string");
   return texts.length === items.length ? texts : undefined;

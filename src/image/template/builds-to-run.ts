@@ -32,7 +32,8 @@ export function buildsToRun(
     ),
   );
   // A name that is made of a variable is not known here: then nothing can be left out, and nothing be wrong.
-  const isKnown = all.length > 0 && all.every(({ name }) => !name.includes("{{"));
+  const isKnown =
+    all.length > 0 && builds.every((build) => build.isKnown) && all.every(({ name }) => !name.includes("{{"));
   const selected = all.filter(
     ({ name }) =>
       (only?.some((pattern) => matches(pattern, name)) ?? true) &&

@@ -183,8 +183,8 @@ function forcedDeregistration({ attributes }: BuilderFacts): readonly Problem[] 
 const isTrue = ({ value }: AttributeFact): boolean => /^(?:true|t|1)$/i.test(String(value));
 
 /** Absent, `null` and `false` are the same. */
-const isFalse = ({ value, literal }: AttributeFact): boolean =>
-  value === undefined ? literal : /^(?:false|f|0|)$/i.test(String(value));
+const isFalse = ({ value }: AttributeFact): boolean =>
+  value === null || /^(?:false|f|0|)$/i.test(String(value));
 
 /** EC2 gives a name once in an account and region: the second bake would fail, after it has run. */
 function fixedName(

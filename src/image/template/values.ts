@@ -233,13 +233,15 @@ export class Evaluation {
     return value instanceof Unknown ? value : new Unknown("function");
   }
 
-  /** Comparisons only: paths are not made by arithmetic. */
+  /** Comparisons, and chains of one logical operator: paths are not made by arithmetic. */
   #operation(
     { operators, operands }: Extract<Expression, { kind: "operation" }>,
     bound: ReadonlyMap<string, Value>,
   ): Value {
     const [operator = "", ...more] = operators;
     const values = operands.map((each) => this.valueOf(each, bound));
+    if (operators.every((each) => each === "&&")) return logical(values, false);
+    if (operators.every((each) => each === "||")) return logical(values, true);
     const unknown = values.find((value) => value instanceof Unknown);
     if (unknown !== undefined) return unknown;
     const [left, right] = values;
@@ -249,6 +251,13 @@ export class Evaluation {
     if (right === undefined || !isScalar || !["==", "!="].includes(operator)) return new Unknown("function");
     return (left === right) === (operator === "==");
   }
+}
+
+/** @param decides the operand that decides alone, whatever the others are: `false` for `&&`, `true` for `||` */
+function logical(values: readonly Value[], decides: boolean): Value {
+  const texts = values.map((value) => String(asText(value)));
+  if (texts.includes(String(decides))) return decides;
+  return texts.every((text) => text === String(!decides)) ? !decides : new Unknown("function");
 }
 
 const NOTHING: ReadonlyMap<string, Value> = new Map();
