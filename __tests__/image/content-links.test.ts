@@ -2,8 +2,10 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { digestIn, filesIn, GitCheckout, pathsIn } from "./git-checkout.ts";
-import { plainGit } from "./programs.ts";
+import type { Subprocess } from "../../src/domain/ports.ts";
+import { findContentFiles } from "../../src/image/content/content-files.ts";
+import { digestIn, filesIn, GitCheckout, NO_FILES, pathsIn, recipeOf } from "./git-checkout.ts";
+import { plainGit, realPrograms } from "./programs.ts";
 
 /** Symbolic links in the content: what they lead to counts. */
 
@@ -147,6 +149,26 @@ test("many links to many folders take no more than each file once", async () => 
     for (let to = 0; to < 30; to += 1) link(`../d${to}`, `packer/d${from}/l${to}`);
   }
   expect((await pathsIn(folder)).length).toBe(1 + 30 * 31);
+});
+
+test("links to thousands of files are listed at once, and only those files count", async () => {
+  const name = (index: number): string => `${"long-".repeat(20)}${index}`;
+  for (let index = 0; index < 3000; index += 1) {
+    checkout.write(`bundle/${name(index)}`, String(index));
+    if (index % 2 === 0) link(`../bundle/${name(index)}`, `packer/l${index}`);
+  }
+  const lengths: number[] = [];
+  const measuring: Subprocess = {
+    ...realPrograms,
+    run: (command, args, options) => {
+      lengths.push(args.join(" ").length);
+      return realPrograms.run(command, args, options);
+    },
+  };
+  const { files } = await findContentFiles(recipeOf(), NO_FILES, { folder, subprocess: measuring });
+  expect(files.filter(({ path }) => path.startsWith("bundle/"))).toHaveLength(1500);
+  // Linux takes 2 MB, with the environment.
+  expect(Math.max(...lengths)).toBeLessThan(50_000);
 });
 
 test("a link into .git is one out of the repository", async () => {

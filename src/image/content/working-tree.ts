@@ -46,7 +46,7 @@ export class WorkingTree {
   /** Submodules that are not checked out. */
   readonly absentSubmodules = new Set<string>();
   readonly #root: NestedRepository;
-  readonly #listed: string[] = [];
+  readonly #listed = new Set<string>();
 
   constructor({ folder, subprocess }: GitFolder) {
     this.#root = { folder, subprocess, prefix: "", algorithm: "sha1" };
@@ -57,11 +57,9 @@ export class WorkingTree {
    * @throws KilnError if git cannot read the checkout
    */
   async list(paths: Iterable<string>): Promise<void> {
-    const roots = outermost(
-      [...paths].filter((path) => !this.#listed.some((known) => isWithin(path, known))),
-    );
+    const roots = fewer([...paths].filter((path) => !isBelowOneOf(path, this.#listed)));
     if (roots.length === 0) return;
-    this.#listed.push(...roots);
+    for (const root of roots) this.#listed.add(root);
     await this.#scan(this.#root, roots, false);
   }
 
@@ -96,8 +94,22 @@ export class WorkingTree {
 
 /** Some paths without those that lie in another of them. */
 function outermost(paths: readonly string[]): string[] {
-  const distinct = [...new Set(paths)];
-  return distinct.filter((path) => !distinct.some((other) => other !== path && isWithin(path, other)));
+  const distinct = new Set(paths);
+  return [...distinct].filter((path) => path === "." || !isBelowOneOf(posix.dirname(path), distinct));
+}
+
+/** True if a path is one of some, or lies in one of them. */
+function isBelowOneOf(path: string, folders: ReadonlySet<string>): boolean {
+  return folders.has(".") || (path !== "." && upward(path).some((folder) => folders.has(folder)));
+}
+
+/** Paths that git is given at once: it compares each file with each of them, and a command line has an end. */
+const MAX_PATHS = 200;
+
+/** The same with less than {@link MAX_PATHS}: the folders that they lie in, which may hold more. */
+function fewer(paths: readonly string[]): string[] {
+  const found = outermost(paths);
+  return found.length <= MAX_PATHS ? found : fewer(found.map((path) => posix.dirname(path)));
 }
 
 /** The submodules and other repositories that some paths lie in, which git does not look into. */
