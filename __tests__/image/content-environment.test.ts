@@ -1,27 +1,26 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { publicEnvironment } from "../../src/action/known-secrets.ts";
-import { decidingEnvironment } from "../../src/image/content/environment.ts";
-import { readTemplateFacts } from "../../src/image/template/template-facts.ts";
-import { recipeOf } from "./git-checkout.ts";
+import { readContent } from "../../src/image/content/image-content.ts";
+import { GitCheckout, recipeOf } from "./git-checkout.ts";
+import { realPrograms } from "./programs.ts";
 
 /** The variables of the environment that decide an image. */
 
-let folder: string;
+let checkout: GitCheckout;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "kiln-environment-"));
+  checkout = new GitCheckout();
 });
 
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => checkout[Symbol.dispose]());
 
 const TEMPLATES: Readonly<Record<string, string>> = {
   "packer/web.pkr.hcl": `
 variable "zone" { default = env("ZONE") }
 variable "both" { default = "\${env("FIRST")}-\${env("SECOND")}" }
 variable "image_name" { type = string }
+variable "image_version" { default = "1.27.0" }
+variable "commit" { default = env("REVISION") }
 variable "pin" {
   default   = env("PIN")
   sensitive = true
@@ -44,15 +43,13 @@ interface Given {
 async function decided(
   env: Readonly<Record<string, string>>,
   { template = "packer/web.pkr.hcl", vars = {}, secretVars = [], varFile }: Given = {},
-): Promise<Record<string, string>> {
-  const write = (path: string, text: string): void => {
-    mkdirSync(dirname(join(folder, path)), { recursive: true });
-    writeFileSync(join(folder, path), text);
-  };
-  write(template, TEMPLATES[template] ?? "");
-  if (varFile !== undefined) write("a.pkrvars.hcl", varFile);
+): Promise<Readonly<Record<string, string>>> {
+  checkout.write(template, TEMPLATES[template] ?? "");
+  if (varFile !== undefined) checkout.write("a.pkrvars.hcl", varFile);
   const recipe = recipeOf({ template, vars, varFiles: varFile === undefined ? [] : ["a.pkrvars.hcl"] });
-  return decidingEnvironment(await readTemplateFacts(recipe, folder), recipe, secretVars, env);
+  const { folder } = checkout;
+  const order = { recipe, secretVars, sensitive: new Set(["pin"]), environment: env, folder };
+  return (await readContent({ ...order, subprocess: realPrograms })).content.environment;
 }
 
 describe("of an HCL2 template", () => {
@@ -61,6 +58,14 @@ describe("of an HCL2 template", () => {
       ZONE: "a",
       FIRST: "",
       SECOND: "2",
+      REVISION: "",
+    });
+  });
+
+  test("a variable that Kiln would set, and leaves to its own default, counts like any other", async () => {
+    expect(await decided({ PKR_VAR_image_version: "1.28.0", REVISION: "1" })).toMatchObject({
+      PKR_VAR_image_version: "1.28.0",
+      REVISION: "1",
     });
   });
 
@@ -68,6 +73,7 @@ describe("of an HCL2 template", () => {
     expect(await decided({ ZONE: "a", PKR_VAR_zone: "b", PKR_VAR_both: "c" })).toStrictEqual({
       PKR_VAR_zone: "b",
       PKR_VAR_both: "c",
+      REVISION: "",
     });
   });
 
@@ -76,12 +82,12 @@ describe("of an HCL2 template", () => {
     ["a secret", { secretVars: ["zone", "both"] }],
     ["a variable file", { varFile: 'zone = "x"\nboth = "y"\n' }],
   ])("what %s sets has no value from the environment", async (_, given) => {
-    expect(await decided({ ZONE: "a", PKR_VAR_zone: "b" }, given)).toStrictEqual({});
+    expect(await decided({ ZONE: "a", PKR_VAR_zone: "b" }, given)).toStrictEqual({ REVISION: "" });
   });
 
   test("sensitive, undeclared and Kiln's own variables do not count", async () => {
     const env = { PKR_VAR_pin: "1", PIN: "1", PKR_VAR_other: "1", PKR_VAR_image_name: "mine" };
-    expect(await decided(env)).toStrictEqual({ ZONE: "", FIRST: "", SECOND: "" });
+    expect(await decided(env)).toStrictEqual({ ZONE: "", FIRST: "", SECOND: "", REVISION: "" });
   });
 });
 

@@ -28,6 +28,10 @@ variable "build" {
   type    = string
   default = env("BUILD_NAME")
 }
+variable "region" {
+  type    = string
+  default = env("AWS_REGION")
+}
 variable "password" {
   type      = string
   default   = ""
@@ -39,7 +43,7 @@ variable "script" {
 }
 source "amazon-ebs" "web" {
   ami_name      = var.image_name
-  region        = "eu-west-1"
+  region        = var.region
   instance_type = "t3.small"
   ssh_username  = "ubuntu"
 }
@@ -131,6 +135,8 @@ describe("dry runs", () => {
       OTHER: "1",
     };
     expect(await digest({ env })).toBe(base);
+    // Packer gets the image's region in place of the job's.
+    expect(await digest({ env: { AWS_REGION: "us-east-1", AWS_DEFAULT_REGION: "us-east-1" } })).toBe(base);
     // One that `vars` sets has no value from the environment.
     const inputs = { vars: "app_version=3" };
     expect(await digest({ inputs, env: { PKR_VAR_app_version: "2" } })).toBe(await digest({ inputs }));

@@ -4,7 +4,9 @@ import type { CatalogueImage } from "../image/catalogue.ts";
 import { contentList } from "../image/content/digest.ts";
 import { type FoundContent, readContent } from "../image/content/image-content.ts";
 import { inventoryText } from "../image/inventory.ts";
+import { regionEnvironment } from "../image/packer.ts";
 import { keepImageFiles, type KeptImage } from "../release/image-files.ts";
+import { homeOf } from "./plan.ts";
 import type { Ports } from "./ports.ts";
 import type { ImageFilesSource } from "./release-order.ts";
 import type { DeployRequest } from "./request.ts";
@@ -28,11 +30,13 @@ export class ImageKeeper implements ImageFilesSource {
   found(): Promise<FoundContent> {
     const { application, vars, secretVars, sensitive, templateEnvironment } = this.#request;
     const { workspace, subprocess } = this.#ports;
+    const [first] = application.environments;
+    const region = first === undefined ? {} : regionEnvironment(homeOf(first));
     this.#found ??= readContent({
       recipe: { ...application.image, vars },
       secretVars: Object.keys(secretVars),
       sensitive,
-      environment: templateEnvironment,
+      environment: { ...templateEnvironment, ...region },
       folder: workspace,
       subprocess,
     });

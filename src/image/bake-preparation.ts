@@ -18,6 +18,7 @@ import {
   type PackerCall,
   PackerUnavailableError,
   passVariables,
+  regionEnvironment,
 } from "./packer.ts";
 import { hasOwnValue, type KilnVariable, variableForms } from "./template/kiln-variables.ts";
 import { readTemplateFiles } from "./template/template-files.ts";
@@ -164,7 +165,7 @@ async function run(args: readonly string[], preparation: Preparation): Promise<v
 
 /** What Packer is told by its environment. */
 export function environment(order: BakeOrder): Record<string, string> {
-  return { ...PACKER_ENVIRONMENT, AWS_REGION: order.region, AWS_DEFAULT_REGION: order.region };
+  return { ...PACKER_ENVIRONMENT, ...regionEnvironment(order.region) };
 }
 
 /** Has the secret variables in a file of their own, which is gone afterwards, while Packer is at work. */

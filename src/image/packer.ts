@@ -21,6 +21,11 @@ type Version = readonly [major: number, minor: number, patch: number];
 /** What every call of Packer gets: no telemetry, no colours. */
 export const PACKER_ENVIRONMENT = { CHECKPOINT_DISABLE: "1", PACKER_NO_COLOR: "1" } as const;
 
+/** Where Packer bakes, whatever the job's own environment says: `env("AWS_REGION")` in a template means this region. */
+export function regionEnvironment(region: string): Readonly<Record<string, string>> {
+  return { AWS_REGION: region, AWS_DEFAULT_REGION: region };
+}
+
 /** Packer cannot do its work on this runner, whatever the template says: it is missing, or its plugins are. */
 export class PackerUnavailableError extends KilnError {}
 

@@ -1,9 +1,12 @@
 import type { ImageRecipe } from "../../domain/application.ts";
 import type { Subprocess } from "../../domain/ports.ts";
+import { setByKiln } from "../template/kiln-variables.ts";
 import { readTemplateFacts, type TemplateFacts } from "../template/template-facts.ts";
+import { readTemplateFiles } from "../template/template-files.ts";
+import { declarationsIn } from "../template/variables.ts";
 import { type CountedFile, findContentFiles, type FoundFiles } from "./content-files.ts";
 import type { ImageContent } from "./digest.ts";
-import { decidingEnvironment, KILNS_OWN } from "./environment.ts";
+import { decidingEnvironment } from "./environment.ts";
 
 /** What an image is made from, and where that is. */
 export interface ContentOrder {
@@ -32,9 +35,11 @@ export interface FoundContent extends FoundFiles {
  */
 export async function readContent(order: ContentOrder): Promise<FoundContent> {
   const { recipe, secretVars, sensitive, environment, folder, subprocess } = order;
+  const byKiln = setByKiln(declarationsIn(await readTemplateFiles(recipe, folder)));
+  const elsewhere = new Set([...byKiln, ...secretVars]);
   const facts = await readTemplateFacts(recipe, folder, {
     environment,
-    elsewhere: new Set([...KILNS_OWN, ...secretVars, ...sensitive]),
+    elsewhere: new Set([...elsewhere, ...sensitive]),
   });
   const found = await findContentFiles(recipe, facts, { folder, subprocess });
   const { template, varFiles, workingDirectory, only, except, vars } = recipe;
@@ -50,7 +55,7 @@ export async function readContent(order: ContentOrder): Promise<FoundContent> {
       files: found.files,
       vars,
       sensitive,
-      environment: decidingEnvironment(facts, recipe, secretVars, environment),
+      environment: decidingEnvironment(facts, recipe, elsewhere, environment),
     },
   };
 }

@@ -30,6 +30,13 @@ export function hasOwnValue({ default: value }: Pick<Declaration, "default">): b
   return value.kind !== "map" || value.entries.length > 0;
 }
 
+/** The variables that Kiln sets: those that a template declares without a value of its own. */
+export function setByKiln(declarations: readonly Declaration[]): ReadonlySet<string> {
+  return new Set(
+    declarations.filter((each) => isKilnVariable(each.name) && !hasOwnValue(each)).map(({ name }) => name),
+  );
+}
+
 /**
  * How Packer reads the texts of a template's variables (`expressionFromVariableDefinition` in Packer's
  * `hcl2template/types.variables.go`): those of the types `string` and `number`, and without a type, as they are.

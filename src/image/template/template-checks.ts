@@ -2,7 +2,8 @@ import type { ImageRecipe } from "../../domain/application.ts";
 import type { Problem } from "../../domain/errors.ts";
 import type { AttributeFact, BuilderFacts } from "./builders.ts";
 import { buildsToRun } from "./builds-to-run.ts";
-import { hasOwnValue, isKilnVariable } from "./kiln-variables.ts";
+import { regionEnvironment } from "../packer.ts";
+import { hasOwnValue, isKilnVariable, setByKiln } from "./kiln-variables.ts";
 import type { Place } from "./source-text.ts";
 import { readTemplateFacts, type TemplateFacts } from "./template-facts.ts";
 import { readTemplateFiles } from "./template-files.ts";
@@ -49,9 +50,7 @@ export interface TemplateFindings {
 export async function checkTemplate(check: TemplateCheck): Promise<TemplateFindings> {
   const { recipe, folder, given } = check;
   const declarations = declarationsIn(await readTemplateFiles(recipe, folder));
-  const byKiln = new Set(
-    declarations.filter((each) => isKilnVariable(each.name) && !hasOwnValue(each)).map(({ name }) => name),
-  );
+  const byKiln = setByKiln(declarations);
   const secret = [...given].flatMap(([name, { isSecret }]) => (isSecret ? [name] : []));
   const byStep = [...given].flatMap(([name, each]) => (each.byStep ? [name] : []));
   const byEnvironment = Object.keys(check.environment).flatMap((name) =>
@@ -60,7 +59,7 @@ export async function checkTemplate(check: TemplateCheck): Promise<TemplateFindi
   const [facts, fixed] = await Promise.all([
     readTemplateFacts(recipe, folder, {
       // What Packer gets from Kiln.
-      environment: { ...check.environment, AWS_REGION: check.region, AWS_DEFAULT_REGION: check.region },
+      environment: { ...check.environment, ...regionEnvironment(check.region) },
       elsewhere: new Set([...byKiln, ...secret]),
     }),
     // What is the same for every run of this commit.
