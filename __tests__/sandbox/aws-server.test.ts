@@ -32,7 +32,7 @@ async function post(
 const keyPair = { Action: "CreateKeyPair", Version: "2016-11-15", KeyName: "k" };
 
 describe("the shape of answers", () => {
-  test("EC2: no result wrapper, request id inside and in the header, no Date header", async () => {
+  test("EC2: no result wrapper, request id inside and in the header, AWS's time in the Date header", async () => {
     const stage = await setStage();
     const { status, headers, body } = await post(stage, {
       Action: "DescribeRegions",
@@ -42,7 +42,7 @@ describe("the shape of answers", () => {
     const id = headers.get("x-amzn-requestid") ?? "";
     expect(status).toBe(200);
     expect(id).not.toBe("");
-    expect(headers.get("date")).toBeNull();
+    expect(headers.get("date")).toBe("Sun, 01 Mar 2026 12:00:00 GMT");
     expect(body).toBe(
       '<?xml version="1.0" encoding="UTF-8"?>' +
         '<DescribeRegionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">' +
