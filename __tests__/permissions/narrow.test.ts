@@ -52,6 +52,8 @@ function others() {
   const image = (name: string, tags: Readonly<Record<string, string>>) => ec2.addImage(HOME, { name, tags });
   const own = image("web", { "kiln:application": "web", "kiln:repository": "acme/web" });
   const complete = image("web-complete", { ...own.tags, "kiln:digest": `sha256:${"a".repeat(64)}` });
+  const untagged = image("nobody's", {});
+  const fork = image("fork", { "kiln:application": "web", "kiln:repository": "acme/fork" });
   const foreign = image("api", { "kiln:application": "api", "kiln:repository": "acme/api" });
   const snapshotOf = ({ blockDevices }: typeof own): string => blockDevices[0]?.snapshotId ?? "";
   const template = (
@@ -92,6 +94,8 @@ function others() {
   return {
     own: { image: own.id, snapshot: snapshotOf(own), instance: instance("web-live") },
     complete: { image: complete.id, snapshot: snapshotOf(complete) },
+    untagged: { image: untagged.id, snapshot: snapshotOf(untagged) },
+    fork: { image: fork.id },
     foreign: { image: foreign.id, snapshot: snapshotOf(foreign), instance: instance("api-live") },
     templates,
     securityGroup,
@@ -132,6 +136,40 @@ const NAMED = {
 };
 
 const FORBIDDEN: readonly Forbidden[] = [
+  ...["bake", "deploy", "deploy-across-accounts", "prune"].flatMap((policy): Forbidden[] => [
+    {
+      what: "removing an image that has no tags",
+      policy,
+      action: "DeregisterImage",
+      fields: ({ untagged }) => ({ ImageId: untagged.image }),
+    },
+    {
+      what: "removing an image of the application's in another repository",
+      policy,
+      action: "DeregisterImage",
+      fields: ({ fork }) => ({ ImageId: fork.image }),
+    },
+  ]),
+  ...["bake", "deploy", "deploy-across-accounts"].map((policy): Forbidden => ({
+    what: "deleting a snapshot that has no tags",
+    policy,
+    action: "DeleteSnapshot",
+    fields: ({ untagged }) => ({ SnapshotId: untagged.snapshot }),
+  })),
+  ...["bake", "deploy", "deploy-across-accounts", "promote", "promote-across-accounts"].map(
+    (policy): Forbidden => ({
+      what: "taking over an image that another repository made",
+      policy,
+      action: "CreateTags",
+      fields: ({ fork }) => ({
+        "ResourceId.1": fork.image,
+        "Tag.1.Key": "kiln:application",
+        "Tag.1.Value": "web",
+        "Tag.2.Key": "kiln:repository",
+        "Tag.2.Value": "acme/web",
+      }),
+    }),
+  ),
   {
     what: "ending a production instance",
     policy: "deploy",

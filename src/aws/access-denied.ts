@@ -40,7 +40,7 @@ export const POLICY_PLACES: Readonly<Record<string, PolicyPlace>> = {
   "ec2:CreateLaunchTemplateVersion": inDeploy("MakeTemplateVersions"),
   "ec2:CreateSecurityGroup": inDeploy("MakeTemporaryGroups"),
   "ec2:CreateSnapshot": inSurrogate("UseBuildVolumes", "MakeSnapshots"),
-  "ec2:CreateTags": inDeploy("TagImages", "TagWhatIsMade"),
+  "ec2:CreateTags": inDeploy("TagImages", "TagNewImages", "TagWhatIsMade"),
   "ec2:DeleteKeyPair": inDeploy("MakeTemporaryKeys"),
   "ec2:DeleteLaunchTemplate": inSpot("UseTemporaryTemplates"),
   "ec2:DeleteLaunchTemplateVersions": inDeploy("MakeTemplateVersions"),
