@@ -28,11 +28,12 @@ export async function retireVersions(
         ...state.instances.flatMap(({ templateVersion }) => templateVersion ?? []),
       ]);
       try {
-        const gone = await deleteOldVersions(
-          await ports.awsOf(environment).ec2(target.region),
-          version,
-          needed,
-        );
+        const clients = ports.awsOf(environment);
+        const [ec2, autoScaling] = await Promise.all([
+          clients.ec2(target.region),
+          clients.autoScaling(target.region),
+        ]);
+        const gone = await deleteOldVersions({ ec2, autoScaling }, version, needed);
         if (gone.length > 0) ports.log.info(`Deleted old versions of ${version.name}: ${gone.join(", ")}`);
       } catch (error) {
         ports.log.notice(
