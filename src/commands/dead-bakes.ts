@@ -96,7 +96,7 @@ async function readDead(
   // The holder has ended. It may have died while it finished what another's bake had left.
   const isHolders = id === holder.id && attempt === holder.attempt;
   if (!isHolders && !(await hasEnded(traces.run, run, ports))) return undefined;
-  return { traces, url: `${run.url.replace(/\d+$/, "")}${id}` };
+  return { traces, url: `${run.serverUrl}/${run.repository}/actions/runs/${id}` };
 }
 
 async function hasEnded({ id, attempt }: BakeRun, run: Run, { repository }: Ports): Promise<boolean> {

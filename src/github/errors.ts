@@ -54,7 +54,8 @@ function refused(error: Error, what: string, repository: string, said: string): 
   if (status === 422 && RULE_VIOLATIONS.test(message)) {
     const reasons = message
       .replace(RULE_VIOLATIONS, "")
-      .split(/\s*\n\s*/)
+      .split("\n")
+      .map((line) => line.trim())
       .filter((line) => line !== "" && !line.startsWith("- https://docs.github.com/"))
       .join(" ");
     return new RemoteError(`A ruleset of ${repository} forbids to ${what}: ${reasons || message.trim()}`, {

@@ -81,7 +81,7 @@ export class MadeReader {
   /** True if the line tells of something more. */
   read(line: string): boolean {
     const before = this.made;
-    const build = /^(?:==>|\s{4})\s*([^:]+):/.exec(stripVTControlCharacters(line))?.[1] ?? "";
+    const build = /^(?:==>|\s{4})([^:]+):/.exec(stripVTControlCharacters(line))?.[1]?.trim() ?? "";
     for (const event of this.#reader.read(line)) this.#take(event, build);
     return this.made !== before;
   }
