@@ -1,1 +1,0 @@
-import{c as s,e,_ as a,a as r,f as m}from"./DescribeLaunchTemplateVersionsCommand-7-utcrK1.js";class c extends(s(r,a,"DeregisterImage",e)){}class t extends(s(r,a,"DescribeImages",m)){}export{t as D,c as a};

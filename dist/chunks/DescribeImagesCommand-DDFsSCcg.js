@@ -1,0 +1,1 @@
+import{c as s,e,_ as a,a as r,f as m}from"./DescribeLaunchTemplateVersionsCommand-Dg7e5fcC.js";class c extends(s(r,a,"DeregisterImage",e)){}class t extends(s(r,a,"DescribeImages",m)){}export{t as D,c as a};

@@ -1,0 +1,1 @@
+import{c as s,b as a,_ as e,a as c,d as n}from"./DescribeLaunchTemplateVersionsCommand-Dg7e5fcC.js";class m extends(s(c,e,"CopyImage",a)){}class o extends(s(c,e,"DescribeInstanceTypes",n)){}export{m as C,o as D};

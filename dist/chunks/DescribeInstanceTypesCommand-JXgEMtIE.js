@@ -1,1 +1,0 @@
-import{c as s,b as a,_ as e,a as c,d as n}from"./DescribeLaunchTemplateVersionsCommand-7-utcrK1.js";class m extends(s(c,e,"CopyImage",a)){}class o extends(s(c,e,"DescribeInstanceTypes",n)){}export{m as C,o as D};

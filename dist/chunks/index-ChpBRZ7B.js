@@ -1,1 +1,0 @@
-import{f as N}from"./Sha256Node-MKVzbf7k.js";export{E as ENV_ACCOUNT_ID,a as ENV_CREDENTIAL_SCOPE,b as ENV_EXPIRATION,c as ENV_KEY,d as ENV_SECRET,e as ENV_SESSION}from"./Sha256Node-MKVzbf7k.js";export{N as fromEnv};
