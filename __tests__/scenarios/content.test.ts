@@ -37,9 +37,9 @@ variable "password" {
   default   = ""
   sensitive = true
 }
-variable "script" {
-  type    = string
-  default = "none"
+variable "script" { default = "none" }
+variable "region" {
+  default = env("AWS_REGION")
 }
 source "amazon-ebs" "web" {
   ami_name      = var.image_name
@@ -99,7 +99,7 @@ describe("dry runs", () => {
   test("a script outside of the template's folder counts without being listed, and the plan says why", async () => {
     const { log, outputs } = await plan({ env: { RUNNER_DEBUG: "1" } });
     expect(log).toMatch(
-      /Content digest sha256:\w+: 4 files \(template 3, referred to by the template 1\), 1 variable \(1 of the environment\)/,
+      /Content digest sha256:\w+: 4 files \(template 3, referred to by the template 1\), 2 variables \(2 of the environment\)/,
     );
     expect(log).toMatch(
       /::debug::content: 100644 \w{40} scripts\/setup\.sh \(packer\/web\.pkr\.hcl:30: script\)/,
