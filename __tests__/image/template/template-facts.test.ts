@@ -370,6 +370,25 @@ const CASES: Readonly<Record<string, Case>> = {
       "ansible.cfg < ansible.cfg?",
     ],
   },
+  "ansible: the folders that ansible.cfg names": {
+    files: {
+      "packer/web.pkr.hcl":
+        'build {\n provisioner "ansible" {\n playbook_file = "ansible/plays/site.yml"\n ansible_env_vars = ["ANSIBLE_CONFIG=cfg/own.cfg"]\n }\n}',
+      "ansible.cfg":
+        "[defaults]\ninventory = hosts\n# library = commented\nroles_path = ansible/roles:/etc/ansible/roles : ~/.ansible/roles ; usual\nremote_tmp = /tmp\n",
+      "cfg/own.cfg": "roles_path: ../shared\ncallback_plugins={{CWD}}/plugins\nlibrary =\n",
+      "not-read.cfg": "roles_path = not-read\n",
+    },
+    references: [
+      "ansible/plays/site.yml < playbook_file",
+      "ansible/plays < playbook_file (its folder)?",
+      "cfg/own.cfg < ansible_env_vars",
+      "ansible.cfg < ansible.cfg?",
+      "shared < roles_path?",
+      "plugins < callback_plugins?",
+      "ansible/roles < roles_path?",
+    ],
+  },
   "ansible: beside a playbook in the root what Ansible knows by name": {
     files: 'build {\n provisioner "ansible" {\n playbook_file = "./site.yml"\n }\n}',
     references: [

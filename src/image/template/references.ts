@@ -1,6 +1,7 @@
 import { posix, resolve } from "node:path";
 import picomatch from "picomatch";
 import { isRepositoryPath } from "../../domain/repository-path.ts";
+import { foldersInAnsibleConfig } from "./ansible-config.ts";
 import { attributeOf, childrenOf, type Expression, type HclBlock, type HclItem } from "./expression.ts";
 import {
   FILE_FUNCTIONS,
@@ -118,6 +119,18 @@ export class ReferenceCollector {
   /** The files that functions in an expression read. */
   collectFunctions(expression: Expression): void {
     this.#functions(expression, NOTHING_BOUND);
+  }
+
+  /** The folders that a configuration file of Ansible, which is the collector's own file, names. */
+  collectAnsibleConfig(): void {
+    const { path: file, text } = this.#source;
+    const { repository, workingDirectory } = this.#folders;
+    for (const { setting, path, start } of foldersInAnsibleConfig(text)) {
+      const span = { start, end: start };
+      const mention = { attribute: setting, span, required: false, mayBeOutside: true };
+      const base = resolve(repository, posix.dirname(file));
+      this.#refer(path.replace(/^\{\{CWD\}\}/, workingDirectory), { ...mention, base });
+    }
   }
 
   #items(items: readonly HclItem[], plugin: Surroundings | undefined, bound: Bound): void {

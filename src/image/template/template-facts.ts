@@ -130,19 +130,32 @@ async function referencesOf(
     collector.collect(items);
     return collector;
   });
-  // A file for `templatefile()` may call functions too, except `templatefile()` itself.
-  const rendered = collected.flatMap(({ references }) =>
-    references.flatMap(({ attribute, path }) => (attribute === "templatefile()" ? [path] : [])),
-  );
-  const inside = await Promise.all(
-    [...new Set(rendered)].map(async (path) => {
+  const read = async (
+    isRead: (reference: FileReference) => boolean,
+    collect: (collector: ReferenceCollector, text: string) => void,
+  ): Promise<readonly ReferenceCollector[]> => {
+    const all = collected.flatMap(({ references }) => references.filter(isRead).map(({ path }) => path));
+    const collectors = [...new Set(all)].map(async (path) => {
       const text = await readFile(join(folders.repository, path), "utf8").catch(() => "");
       const collector = new ReferenceCollector(new SourceText(path, text), evaluation, folders);
-      collector.collectFunctions(readHclTemplate(text));
+      collect(collector, text);
       return collector;
-    }),
-  );
-  return [...collected, ...inside];
+    });
+    return Promise.all(collectors);
+  };
+  const inside = await Promise.all([
+    // A file for `templatefile()` may call functions too, except `templatefile()` itself.
+    read(
+      ({ attribute }) => attribute === "templatefile()",
+      (collector, text) => collector.collectFunctions(readHclTemplate(text)),
+    ),
+    read(
+      ({ attribute, path }) =>
+        attribute === "ansible.cfg" || (attribute === "ansible_env_vars" && path.endsWith(".cfg")),
+      (collector) => collector.collectAnsibleConfig(),
+    ),
+  ]);
+  return [...collected, ...inside.flat()];
 }
 
 function declaredVariable(declaration: Declaration): DeclaredVariable {
