@@ -246,6 +246,15 @@ describe("a commit that a comment had checked out", () => {
     },
   );
 
+  test("may be anybody's where a workflow that a comment started has ended", () => {
+    const checkout = { commit: OTHER, branch: undefined };
+    const startedBy = (event: string): unknown => ({ workflow_run: { event } });
+    expect(refused("workflow_run", checkout, startedBy("issue_comment"))).toMatch(
+      /^Commit b{12}, which this issue_comment has checked out, is on no branch that Kiln can name/,
+    );
+    expect(refused("workflow_run", checkout, startedBy("push"))).toBe("");
+  });
+
   test("is a pull request's where the comment is on one", () => {
     const checkout = { commit: OTHER, branch: "feature/x" };
     expect(refused("issue_comment", checkout, onPull)).toMatch(

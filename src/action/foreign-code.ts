@@ -58,11 +58,12 @@ export function refuseCommentedCode(
   { commit, branch }: Checkout,
   inputs: Allowed,
 ): void {
-  if (!ANYBODYS_EVENTS.has(run.event) || commit === run.commit) return;
+  const event = run.event === "workflow_run" ? textOf(payload, "workflow_run", "event") : run.event;
+  if (event === undefined || !ANYBODYS_EVENTS.has(event) || commit === run.commit) return;
   if (branch === undefined) {
-    if (!inputs.allowPullRequestTarget) throw onComment(run.event, commit);
+    if (!inputs.allowPullRequestTarget) throw onComment(event, commit);
   } else if (branch !== run.branch && fieldOf(payload, "issue", "pull_request") !== undefined)
-    refuseToBake(`the pull request that this ${run.event} is about`, inputs);
+    refuseToBake(`the pull request that this ${event} is about`, inputs);
 }
 
 /** Whoever bakes decides what runs: an image of the same content is used again, whoever made it. */
