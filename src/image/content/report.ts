@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import type { ImageRecipe } from "../../domain/application.ts";
 import type { Digest } from "../../domain/image.ts";
+import { FILE_FUNCTIONS } from "../template/reference-attributes.ts";
 import type { FileReference, Place, TemplateFacts, UnresolvedReference } from "../template/template-facts.ts";
 import type { CountedFile } from "./content-files.ts";
 import { besideTemplate } from "./content-files.ts";
@@ -106,6 +107,8 @@ async function missingWarning(
 ): Promise<string> {
   const { workingDirectory = "." } = recipe;
   const said = `${placeText(place)}: ${attribute} refers to ${path}, which does not exist`;
+  if (FILE_FUNCTIONS[attribute.replace("()", "")]?.relativeTo === "template")
+    return `${said}. The paths of ${attribute} begin in the template's folder: write them without path.root`;
   const base = await besideTemplate(recipe, posix.relative(workingDirectory, path), folder);
   if (base !== undefined && base !== workingDirectory)
     return `${said}. It exists relative to the template's folder: set \`working-directory: ${base}\` below \`image\` in the config file, and Packer runs there`;
