@@ -255,7 +255,7 @@ export class Evaluation {
 
 /** @param decides the operand that decides alone, whatever the others are: `false` for `&&`, `true` for `||` */
 function logical(values: readonly Value[], decides: boolean): Value {
-  const texts = values.map((value) => String(asText(value)));
+  const texts = values.map(asText);
   if (texts.includes(String(decides))) return decides;
   return texts.every((text) => text === String(!decides)) ? !decides : new Unknown("function");
 }
