@@ -160,7 +160,17 @@ describe("a pull request of a fork", () => {
   });
 });
 
-test.each(["push", "workflow_dispatch", "schedule", "release", "merge_group"])(
+test("a merge queue bakes nothing before the merge, unless that is allowed", async () => {
+  for (const command of ["deploy", "bake"] as const) {
+    const error = await refusal("merge_group", {}, { command });
+    expect(error?.message).toContain(`Kiln does not ${command} on merge_group: `);
+    expect(await refusal("merge_group", {}, { command, dryRun: true })).toBeUndefined();
+    expect(await refusal("merge_group", {}, { command, allowPullRequest: true })).toBeUndefined();
+  }
+  expect(await refusal("merge_group", {}, { command: "rollback" })).toBeUndefined();
+});
+
+test.each(["push", "workflow_dispatch", "schedule", "release"])(
   "what %s started is not asked",
   async (event) => {
     expect(await refusal(event, pullRequest(FORK))).toBeUndefined();

@@ -168,7 +168,7 @@ describe("the digest's list for people", () => {
         `100644 ${"b".repeat(40)} packer/web.pkr.hcl`,
         "var nginx e6948df00b73e50021ad832568623183bf0b43a739d693f144ca4d0588f2c5b7",
         "var zone 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
-        "env PKR_VAR_zone 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+        "env PKR_VAR_zone hidden",
         "",
       ].join("\n"),
     );

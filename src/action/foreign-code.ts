@@ -45,6 +45,9 @@ export function refuseForeignCode({ run, payload }: Event, inputs: Allowed): voi
     const fork = forkOf(fieldOf(payload, "pull_request", "head", "repo"), repository);
     if (fork !== undefined) throw onPullRequest(fork, inputs.command);
     refuseToBake(event, inputs);
+  } else if (event === "merge_group") {
+    // A merge queue tries pull requests before they are merged; GitHub runs only this repository's own code for it.
+    refuseToBake(event, inputs);
   }
 }
 

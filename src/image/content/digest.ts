@@ -49,8 +49,8 @@ export function digestOf(content: ImageContent): Digest {
 
 /**
  * The same list for people, one item per line, as git keeps it beside the image (docs/record.md). Values of variables are
- * hashed: they may be long, and only whether they differ is asked. Of sensitive ones even that is left out, since a short
- * secret can be found by its hash.
+ * hashed: they may be long, and only whether they differ is asked. Of sensitive ones, and of the environment's, even that is
+ * left out: a short secret can be found by its hash, and a variable of the environment may hold one whatever its name.
  */
 export function contentList(content: ImageContent): string {
   const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
@@ -63,7 +63,7 @@ export function contentList(content: ImageContent): string {
     ...sortedEntries(content.vars).map(
       ([name, value]) => `var ${quoted(name)} ${content.sensitive.has(name) ? "sensitive" : hash(value)}`,
     ),
-    ...sortedEntries(content.environment).map(([name, value]) => `env ${quoted(name)} ${hash(value)}`),
+    ...sortedEntries(content.environment).map(([name]) => `env ${quoted(name)} hidden`),
   ];
   return lines.map((line) => `${line}\n`).join("");
 }
