@@ -68,6 +68,8 @@ function recordsOf(name: string): readonly Recorded[] {
   const others = (CONTAINS[name] ?? []).flatMap((contained) =>
     records
       .filter(({ granted }) => granted.length === 1 && granted[0]?.name === contained)
+      // docs/iam/README.md: the larger policies are not for prune.
+      .filter(({ story }) => !PRUNE_STORIES.some(({ name }) => name === story))
       .map((record) => ({ ...record, granted: given([name], inEveryRegion) })),
   );
   return [...own, ...others];
