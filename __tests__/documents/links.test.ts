@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import { expect, test } from "vitest";
-import { anchorsOf, DOCUMENTS, exists, prose } from "./markdown.ts";
+import { anchorsOf, DOCUMENTS, exists, prose, readText } from "./markdown.ts";
 
 test.each(DOCUMENTS)("the relative links of %s lead somewhere", (document) => {
   const targets = [...prose(document).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target ?? "");
@@ -24,4 +24,11 @@ test("every page of docs can be reached from README", () => {
       waiting.push(posix.join(posix.dirname(document), target));
   }
   expect(DOCUMENTS.filter((document) => document.startsWith("docs/") && !seen.has(document))).toEqual([]);
+});
+
+test("the tests that the page about reliability names are there", () => {
+  const page = readText("docs/reliability.md");
+  const named = [...new Set(page.match(/__tests__\/[\w./-]+\w/g))];
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter((path) => !exists(path))).toEqual([]);
 });
