@@ -222,8 +222,10 @@ export class Strand implements Clock {
       get: (target, key) =>
         key === "as"
           ? (role: AssumedRole) => this.clients(target.as(role))
-          : async (region: string) =>
-              stepped(await (Reflect.get(target, key) as (region: string) => Promise<object>)(region)),
+          : key === "now"
+            ? () => target.now()
+            : async (region: string) =>
+                stepped(await (Reflect.get(target, key) as (region: string) => Promise<object>)(region)),
     });
   }
 

@@ -43,7 +43,7 @@ describe("a denial", () => {
     );
     const { message, next } = readDenial(text, "ec2:CopyImage", "us-east-1");
     expect(message).toBe("The role may not do ec2:CreateTags on arn:aws:ec2:us-east-1::image/* in us-east-1");
-    expect(next).toContain("statements TagImages, TagWhatIsMade");
+    expect(next).toContain("statements TagImages, TagNewImages, TagWhatIsMade");
     expect(next).toContain("aws sts decode-authorization-message --encoded-message");
     expect(next).not.toContain("4GIOHlTk");
   });

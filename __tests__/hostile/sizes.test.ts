@@ -178,5 +178,5 @@ test("the post step reads what Packer printed however long it is", async () => {
         yield "    amazon-ebs.web: Instance ID: i-0123456789abcdef0";
       })(),
     ),
-  ).toEqual({ instance: "i-0123456789abcdef0" });
+  ).toEqual({ instances: ["i-0123456789abcdef0"] });
 });

@@ -83,17 +83,19 @@ export class VirtualTime implements Clock {
       get: (target, key) =>
         key === "as"
           ? (role: AssumedRole) => this.clients(target.as(role))
-          : async (region: string) => {
-              // The SDK may have to be loaded first: no time passes over that.
-              this.#awake += 1;
-              try {
-                return watched(
-                  await (Reflect.get(target, key) as (region: string) => Promise<object>)(region),
-                );
-              } finally {
-                this.#awake -= 1;
-              }
-            },
+          : key === "now"
+            ? () => target.now()
+            : async (region: string) => {
+                // The SDK may have to be loaded first: no time passes over that.
+                this.#awake += 1;
+                try {
+                  return watched(
+                    await (Reflect.get(target, key) as (region: string) => Promise<object>)(region),
+                  );
+                } finally {
+                  this.#awake -= 1;
+                }
+              },
     });
   }
 

@@ -28,10 +28,6 @@ variable "build" {
   type    = string
   default = env("BUILD_NAME")
 }
-variable "region" {
-  type    = string
-  default = env("AWS_REGION")
-}
 variable "password" {
   type      = string
   default   = ""
@@ -173,8 +169,8 @@ describe("dry runs", () => {
     await stage.write(
       "packer/web.pkr.hcl",
       TEMPLATE.replace(
-        'region        = "eu-west-1"',
-        'region = "eu-west-1"\n  source_ami_filter {\n    owners = ["self"]\n    most_recent = true\n  }',
+        "region        = var.region",
+        'region = var.region\n  source_ami_filter {\n    owners = ["self"]\n    most_recent = true\n  }',
       ),
     );
     const { log } = await plan();

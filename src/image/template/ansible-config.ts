@@ -15,8 +15,9 @@ export function foldersInAnsibleConfig(text: string): readonly ConfiguredFolder[
   const lines = text.matchAll(/^[ \t]*([a-z_]{1,40})[ \t]*[=:][ \t]*(\S[^\r\n]{0,2000})$/gm);
   return [...lines].flatMap(({ 1: setting = "", 2: value = "", index: start }) => {
     if (!FOLDERS.test(setting)) return [];
-    return value
-      .replace(/\s+;.*$/, "")
+    // Behind a blank, a semicolon begins a comment.
+    const [written = ""] = value.split(/[ \t];/, 1);
+    return written
       .split(":")
       .map((path) => path.trim())
       .filter((path) => path !== "")
