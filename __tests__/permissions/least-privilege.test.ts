@@ -131,9 +131,8 @@ function storyFor(name: string, sid: string | undefined): Story | undefined {
 describe("without a statement", () => {
   const every = POLICIES.flatMap((name) => policy(name).Statement.map(({ Sid }) => ({ name, Sid })));
   const quick = ["kms-key", "promote-across-accounts", "prune", "rollback"];
-  const cases = every.filter(
-    ({ name, Sid }) => ALL || quick.includes(name) || (name === "bake" && Sid === "UseBuildInstances"),
-  );
+  // Without a statement of a bake's, Packer tries for minutes to end what it may not: in the long form only.
+  const cases = every.filter(({ name }) => ALL || quick.includes(name));
 
   let otherwise = 0;
 

@@ -75,15 +75,20 @@ export async function sweepBake(
       }),
     );
   }
+  const before = swept.left.length;
   // An instance that is being ended can be made no image of any more: so none is made after they were looked for.
   await Promise.all(
     instances.map((instance) => attempt(part("the instance", () => terminate(ec2, instance, tools)))),
   );
+  // What an instance uses is not waited for if the instance cannot be ended.
+  const patience = swept.left.length > before ? { ...tools, deadline: tools.clock.now() } : tools;
   await Promise.all([
     ...(traces.surrogate === true
       ? []
       : [attempt(part("the image", () => removeImages(clients, { traces, instances, swept }, tools)))]),
-    ...instances.map((instance) => attempt(part("the instance", () => removeVolumes(ec2, instance, tools)))),
+    ...instances.map((instance) =>
+      attempt(part("the instance", () => removeVolumes(ec2, instance, patience))),
+    ),
   ]);
   // What is in use cannot be deleted: these come after the instance.
   const [keyPairs, groups] = temporaryNames(traces, instances);
@@ -92,7 +97,7 @@ export async function sweepBake(
       attempt(part("the key pair", () => removeKeyPair(ec2, name, instances, tools))),
     ),
     ...groups.map((name) =>
-      attempt(part("the security group", () => removeSecurityGroup(ec2, name, instances, tools))),
+      attempt(part("the security group", () => removeSecurityGroup(ec2, name, instances, patience))),
     ),
     ...spot.templates.map((id) => attempt(part("the launch template", () => removeTemplate(ec2, id, tools)))),
   ]);
