@@ -190,7 +190,7 @@ describe("the digest's list for people", () => {
     ]);
   });
 
-  test("is another wherever the digest is", () => {
+  test("is another wherever the digest is, but for the values of the environment, which it hides", () => {
     const path = fc.string({ unit: "binary", maxLength: 6 });
     const file = fc.record({
       path,
@@ -204,8 +204,12 @@ describe("the digest's list for people", () => {
     const some = fc.record({ files, vars, environment: vars, varFiles: fc.subarray(["x", "y"]) });
     fc.assert(
       fc.property(some, some, (a, b) => {
+        const hidden = (of: typeof a): typeof a => ({
+          ...of,
+          environment: Object.fromEntries(Object.keys(of.environment).map((name) => [name, "1" as const])),
+        });
         expect(contentList(content(a)) === contentList(content(b))).toBe(
-          digestOf(content(a)) === digestOf(content(b)),
+          digestOf(content(hidden(a))) === digestOf(content(hidden(b))),
         );
       }),
     );
